@@ -1,0 +1,2 @@
+//! The deepembed binary.
+fn main() {}

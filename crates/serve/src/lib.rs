@@ -1,0 +1,2 @@
+//! The HTTP API and the embedded search page.
+#![forbid(unsafe_code)]

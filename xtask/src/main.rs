@@ -1,0 +1,2 @@
+//! The one command that runs every check.
+fn main() {}
