@@ -1,14 +1,23 @@
 //! Rows, ids, hits; pictures, datasets, manifests, splits; the preprocessing contract and the Embed port.
 #![forbid(unsafe_code)]
 
+mod archive;
+mod atomic;
 mod contract;
+mod dataset;
+mod decode;
 mod embed;
+mod folder;
 mod hits;
 mod image;
+mod manifest;
 mod metric;
 mod rows;
 
+pub use atomic::write_atomic;
 pub use contract::{CONTRACT_FORMAT, Contract, Crop, Filter, Preprocess};
+pub use dataset::{Dataset, DatasetError, Item, MANIFEST_NAME, MAX_FILE_BYTES, Split, SplitNameError};
+pub use decode::{DecodeError, Limits, decode};
 pub use embed::{Embed, EmbedError};
 pub use hits::{Hit, Hits, Id};
 pub use image::Image;
