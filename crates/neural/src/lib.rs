@@ -1,4 +1,33 @@
 //! Backbones, losses, samplers and the trainer: the only user of burn.
+//!
+//! A [`Recipe`] names a network, a miner, a loss, an optimiser and a schedule; [`train`] turns it and a
+//! dataset into a [`Model`], which everything else sees through [`data::Embed`].
 #![forbid(unsafe_code)]
 
+mod augment;
+mod backbones;
+mod checkpoint;
+pub mod losses;
+pub mod miners;
+mod model;
+mod network;
 mod ops;
+mod optimiser;
+mod recipe;
+mod relation;
+mod sampler;
+mod torch_legacy;
+mod train;
+mod views;
+mod weights;
+
+pub use augment::AugmentConfig;
+pub use backbones::Backbone;
+pub use model::{Model, ModelError};
+pub use optimiser::OptimiserConfig;
+pub use recipe::{InputConfig, ModelConfig, RECIPES, Recipe, RecipeError, Schedule, Start};
+pub use relation::Relation;
+pub use sampler::{Sampler, SamplerConfig};
+pub use torch_legacy::{TorchError, read_torch_legacy};
+pub use train::{Event, Session, StepReport, TrainError, Trained, train};
+pub use weights::{Array, Bound, Precision, Weights, WeightsError};

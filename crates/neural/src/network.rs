@@ -247,3 +247,8 @@ pub(crate) fn average_pool(x: Tensor<4>) -> Tensor<2> {
     let [batch, height, width, channels] = x.dims();
     x.reshape([batch, height * width, channels]).mean_dim(1).reshape([batch, channels])
 }
+
+/// The values of a tensor, row-major.
+pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("networks run in f32")
+}

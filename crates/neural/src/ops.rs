@@ -50,7 +50,7 @@ pub(crate) fn batch_norm(
 ) -> (Tensor<4>, Tensor<1>) {
     let x = x.into_dispatch();
     let moments = <Dispatch as NetBackend>::moments(x.clone());
-    let out = <Dispatch as NetBackend>::batch_norm(
+    let out = <Dispatch as NetBackend>::normalise(
         x,
         gamma.into_dispatch(),
         beta.into_dispatch(),
@@ -88,7 +88,7 @@ pub trait NetBackend: Backend {
     fn moments(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Normalisation by the moments of `x`, scale, shift, activation.
-    fn batch_norm(
+    fn normalise(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
@@ -100,10 +100,14 @@ pub trait NetBackend: Backend {
 /// Gradients of [`NetBackend`]'s operations, in the order of their arguments.
 pub trait NetGradients: NetBackend {
     /// Of the input (if wanted), the weights and the bias.
-    fn conv_backward(state: &ConvState<Self>, grad: FloatTensor<Self>, want_input: bool) -> ConvGradients<Self>;
+    fn conv_backward(
+        state: &ConvState<Self>,
+        grad: FloatTensor<Self>,
+        want_input: bool,
+    ) -> ConvGradients<Self>;
 
     /// Of the input, gamma and beta.
-    fn batch_norm_backward(state: &NormState<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3];
+    fn normalise_backward(state: &NormState<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3];
 }
 
 /// What a convolution's backward pass needs of its forward pass.
@@ -169,7 +173,7 @@ impl NetBackend for Flex {
         tensor(mean, [2 * channels])
     }
 
-    fn batch_norm(
+    fn normalise(
         x: FlexTensor,
         gamma: FlexTensor,
         beta: FlexTensor,
@@ -209,7 +213,7 @@ impl NetGradients for Flex {
         }
     }
 
-    fn batch_norm_backward(state: &NormState<Self>, grad: FlexTensor) -> [FlexTensor; 3] {
+    fn normalise_backward(state: &NormState<Self>, grad: FlexTensor) -> [FlexTensor; 3] {
         let (x, gamma) = (contiguous(&state.x), contiguous(&state.gamma));
         let (out, grad) = (contiguous(&state.out), contiguous(&grad));
         let grads = kernels::batch_norm_backward(
@@ -255,7 +259,7 @@ impl<B: NetGradients> Backward<B, 3> for BatchNormBackward {
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let found = B::batch_norm_backward(&ops.state, grad);
+        let found = B::normalise_backward(&ops.state, grad);
         for (node, grad) in ops.parents.into_iter().zip(found) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, grad);
@@ -272,10 +276,15 @@ impl<B: NetGradients, C: CheckpointStrategy> NetBackend for Autodiff<B, C> {
         layer: Layer,
     ) -> FloatTensor<Self> {
         let prepared = ConvBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound();
-        let out = B::conv(x.primitive.clone(), weight.primitive.clone(), bias.primitive, layer);
+        let out = B::conv(x.primitive().clone(), weight.primitive().clone(), bias.into_primitive(), layer);
         match prepared.stateful() {
             OpsKind::Tracked(prepared) => {
-                let state = ConvState { x: x.primitive, weight: weight.primitive, out: out.clone(), layer };
+                let state = ConvState {
+                    x: x.into_primitive(),
+                    weight: weight.into_primitive(),
+                    out: out.clone(),
+                    layer,
+                };
                 prepared.finish(state, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
@@ -283,29 +292,28 @@ impl<B: NetGradients, C: CheckpointStrategy> NetBackend for Autodiff<B, C> {
     }
 
     fn moments(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        FloatTensor::<Self>::new(B::moments(x.primitive))
+        FloatTensor::<Self>::new(B::moments(x.into_primitive()))
     }
 
-    fn batch_norm(
+    fn normalise(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         moments: FloatTensor<Self>,
         how: Normalise,
     ) -> FloatTensor<Self> {
-        let prepared =
-            BatchNormBackward.prepare::<C>([x.node(), gamma.node(), beta.node()]).compute_bound();
-        let moments = moments.primitive;
-        let out = B::batch_norm(
-            x.primitive.clone(),
-            gamma.primitive.clone(),
-            beta.primitive,
+        let prepared = BatchNormBackward.prepare::<C>([x.node(), gamma.node(), beta.node()]).compute_bound();
+        let moments = moments.into_primitive();
+        let out = B::normalise(
+            x.primitive().clone(),
+            gamma.primitive().clone(),
+            beta.into_primitive(),
             moments.clone(),
             how,
         );
         match prepared.stateful() {
             OpsKind::Tracked(prepared) => {
-                let (x, gamma) = (x.primitive, gamma.primitive);
+                let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
                 prepared.finish(NormState { x, gamma, moments, out: out.clone(), how }, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(out),
@@ -331,8 +339,9 @@ mod tests {
             let conv_shape = geometry(kind, 3, 2);
             let x = Tensor::<4>::random([2, 6, 5, 4], Distribution::Normal(0.0, 1.0), &device).require_grad();
             let per_group = 4 / groups;
-            let weight = Tensor::<4>::random([filters, per_group, 3, 3], Distribution::Normal(0.0, 1.0), &device)
-                .require_grad();
+            let weight =
+                Tensor::<4>::random([filters, per_group, 3, 3], Distribution::Normal(0.0, 1.0), &device)
+                    .require_grad();
             let bias = Tensor::<1>::random([filters], Distribution::Normal(0.0, 1.0), &device).require_grad();
             // [filter, channel, ky, kx] -> [ky, kx, channel, filter], flat.
             let ours_weight = match kind {
@@ -358,7 +367,10 @@ mod tests {
             let ours = (ours * pattern.clone()).sum().backward();
             let theirs = (theirs * pattern).sum().backward();
             let tolerance = burn::tensor::Tolerance::absolute(1e-3);
-            x.grad(&ours).unwrap().into_data().assert_approx_eq::<f32>(&x.grad(&theirs).unwrap().into_data(), tolerance);
+            x.grad(&ours)
+                .unwrap()
+                .into_data()
+                .assert_approx_eq::<f32>(&x.grad(&theirs).unwrap().into_data(), tolerance);
             weight
                 .grad(&ours)
                 .unwrap()
@@ -383,7 +395,10 @@ mod tests {
         let theirs = ((flat - mean.clone()) / (variance.clone() + 1e-5).sqrt()) * gamma.clone().unsqueeze()
             + beta.clone().unsqueeze();
         let tolerance = burn::tensor::Tolerance::absolute(1e-4);
-        out.clone().reshape([12, 2]).into_data().assert_approx_eq::<f32>(&theirs.clone().into_data(), tolerance);
+        out.clone()
+            .reshape([12, 2])
+            .into_data()
+            .assert_approx_eq::<f32>(&theirs.clone().into_data(), tolerance);
         let want = Tensor::cat(vec![mean.reshape([2]), variance.reshape([2])], 0);
         moments.into_data().assert_approx_eq::<f32>(&want.into_data(), tolerance);
         let ours = out.reshape([12, 2]).powf_scalar(3.0).sum().backward();
@@ -396,6 +411,9 @@ mod tests {
                 .into_data()
                 .assert_approx_eq::<f32>(&parameter.grad(&theirs).unwrap().into_data(), tolerance);
         }
-        x.grad(&ours).unwrap().into_data().assert_approx_eq::<f32>(&x.grad(&theirs).unwrap().into_data(), tolerance);
+        x.grad(&ours)
+            .unwrap()
+            .into_data()
+            .assert_approx_eq::<f32>(&x.grad(&theirs).unwrap().into_data(), tolerance);
     }
 }

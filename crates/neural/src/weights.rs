@@ -133,7 +133,8 @@ impl Weights {
     /// # Errors
     /// Names the first array that is missing, misshapen or not finite.
     pub fn expect(&self, architecture: &str, needs: &[(String, Vec<usize>)]) -> Result<(), WeightsError> {
-        let missing: Vec<&String> = needs.iter().map(|(name, _)| name).filter(|n| !self.0.contains_key(*n)).collect();
+        let missing: Vec<&String> =
+            needs.iter().map(|(name, _)| name).filter(|n| !self.0.contains_key(*n)).collect();
         if let Some(name) = missing.first() {
             let (architecture, name) = (architecture.to_owned(), (*name).clone());
             return Err(WeightsError::Missing { architecture, name, count: missing.len() });
@@ -142,7 +143,12 @@ impl Weights {
             let array = &self.0[name];
             if &array.shape != want {
                 let (want, got) = (want.clone(), array.shape.clone());
-                return Err(WeightsError::Shape { architecture: architecture.to_owned(), name: name.clone(), want, got });
+                return Err(WeightsError::Shape {
+                    architecture: architecture.to_owned(),
+                    name: name.clone(),
+                    want,
+                    got,
+                });
             }
             if array.values.iter().any(|v| !v.is_finite()) {
                 return Err(WeightsError::NotFinite { name: name.clone() });
@@ -290,7 +296,8 @@ mod tests {
 
     #[test]
     fn names_what_does_not_fit() {
-        let needs = |shape: &[usize]| vec![("a.weight".to_owned(), shape.to_vec()), ("b".to_owned(), vec![1])];
+        let needs =
+            |shape: &[usize]| vec![("a.weight".to_owned(), shape.to_vec()), ("b".to_owned(), vec![1])];
         let error = sample().expect("net", &needs(&[2, 2])).unwrap_err().to_string();
         assert_eq!(error, "the weights lack 1 arrays that net needs, first b");
         let error = sample().expect("net", &needs(&[4])[..1]).unwrap_err().to_string();

@@ -18,7 +18,14 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 const STEM: usize = 32;
 const HEAD: usize = 1280;
 
-fn layer(name: String, channels: usize, kind: Kind, kernel: usize, stride: usize, activation: Activation) -> Layer {
+fn layer(
+    name: String,
+    channels: usize,
+    kind: Kind,
+    kernel: usize,
+    stride: usize,
+    activation: Activation,
+) -> Layer {
     Layer { name, channels, kind, kernel, stride, padding: Padding::Same, norm: Norm::Affine, activation }
 }
 
@@ -39,7 +46,14 @@ pub(super) fn network() -> Network {
             if expansion > 1 {
                 layers.push(layer(format!("{name}.expand"), channels, dense(wide), 1, 1, Activation::Relu6));
             }
-            layers.push(layer(format!("{name}.depthwise"), wide, Kind::Depthwise, kernel, stride, Activation::Relu6));
+            layers.push(layer(
+                format!("{name}.depthwise"),
+                wide,
+                Kind::Depthwise,
+                kernel,
+                stride,
+                Activation::Relu6,
+            ));
             layers.push(layer(format!("{name}.project"), wide, dense(filters), 1, 1, Activation::None));
             let skip = if stride == 1 && channels == filters { Skip::Identity } else { Skip::None };
             blocks.push(Block { layers, skip, after: Activation::None });
@@ -58,7 +72,8 @@ mod tests {
         assert_eq!(network.blocks.len(), 18);
         // 4,652,008 parameters with the classifier's 1,281,000: 3,371,008 without, two of which a
         // normalised filter (its scale and bias) count the same here.
-        let parameters: usize = network.needs().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let parameters: usize =
+            network.needs().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         assert_eq!(parameters, 3_371_008);
     }
 }

@@ -6,7 +6,14 @@ use kernels::{Activation, Kind, Padding};
 
 const STAGES: [usize; 4] = [32, 64, 128, 256];
 
-fn layer(name: String, channels: usize, filters: usize, kernel: usize, stride: usize, activation: Activation) -> Layer {
+fn layer(
+    name: String,
+    channels: usize,
+    filters: usize,
+    kernel: usize,
+    stride: usize,
+    activation: Activation,
+) -> Layer {
     Layer {
         name,
         channels,

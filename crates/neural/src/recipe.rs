@@ -1,0 +1,274 @@
+//! A training run as a TOML file. Every key is known: a misspelt one is an error, not a default.
+
+use crate::augment::AugmentConfig;
+use crate::backbones::Backbone;
+use crate::losses::LossConfig;
+use crate::miners::MinerConfig;
+use crate::optimiser::OptimiserConfig;
+use crate::sampler::SamplerConfig;
+use data::{Crop, Filter, Preprocess};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The recipes that ship with the binary: name and text.
+pub const RECIPES: [(&str, &str); 3] = [
+    ("starter", include_str!("../../../recipes/starter.toml")),
+    ("scratch", include_str!("../../../recipes/scratch.toml")),
+    ("quick", include_str!("../../../recipes/quick.toml")),
+];
+
+/// Where the backbone's weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// The ImageNet weights inside the binary.
+    Starter,
+    /// Nothing: random weights.
+    Random,
+}
+
+/// The network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Backbone.
+    pub backbone: Backbone,
+    /// Its first weights.
+    pub start: Start,
+    /// Values an embedding.
+    pub dim: usize,
+    /// Blocks of the backbone, from the first, that are not trained.
+    pub frozen: usize,
+}
+
+/// The network's input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputConfig {
+    /// Side of the square input, pixels.
+    pub size: u32,
+    /// How pictures are made square.
+    pub crop: Crop,
+    /// Resampling filter.
+    pub filter: Filter,
+}
+
+impl InputConfig {
+    /// The whole contract from pixels to input; both backbones take `(v - 127) / 128`.
+    #[must_use]
+    pub fn preprocess(&self) -> Preprocess {
+        Preprocess {
+            size: self.size,
+            crop: self.crop,
+            filter: self.filter,
+            mean: [127.0; 3],
+            std: [128.0; 3],
+            background: [255; 3],
+        }
+    }
+}
+
+/// How long, and what happens on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Optimiser steps in all.
+    pub steps: usize,
+    /// Views of each picture that go through the frozen blocks once and are kept; 0 makes a new view
+    /// for every step.
+    pub cached_views: usize,
+    /// Steps between two measures on the validation split.
+    pub validate_every: usize,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: usize,
+    /// Memory of the running average of the weights that is kept as the model; 0 keeps the last weights.
+    pub average: f32,
+}
+
+/// A whole training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The network.
+    pub model: ModelConfig,
+    /// Its input.
+    pub input: InputConfig,
+    /// Random views.
+    pub augment: AugmentConfig,
+    /// Batches.
+    pub sampler: SamplerConfig,
+    /// Pairs.
+    pub miner: MinerConfig,
+    /// Objective.
+    pub loss: LossConfig,
+    /// Optimiser.
+    pub optimiser: OptimiserConfig,
+    /// Length.
+    pub schedule: Schedule,
+}
+
+/// Why a recipe cannot be used.
+#[derive(Debug, Error)]
+pub enum RecipeError {
+    /// Not TOML, a missing key, an unknown key, a wrong type.
+    #[error("recipe: {0}")]
+    Parse(String),
+    /// An override that is not `key=value`.
+    #[error("override `{0}` is not of the form key.sub=value")]
+    Override(String),
+    /// A value out of range.
+    #[error("recipe: {key} = {value} {rule}")]
+    Value {
+        /// Key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl Recipe {
+    /// Reads a recipe and replaces the keys that `overrides` (`key.sub=value`) name.
+    ///
+    /// # Errors
+    /// Names the unknown or missing key, or the value that is out of range.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+        let flat = |e: &dyn std::fmt::Display| RecipeError::Parse(e.to_string().trim().replace('\n', " "));
+        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| flat(&e))?;
+        for assignment in overrides {
+            apply(&mut table, assignment)?;
+        }
+        let recipe: Self = table.try_into().map_err(|e| flat(&e))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// A recipe that ships with the binary.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static str> {
+        RECIPES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
+    /// The recipe with every key, as TOML.
+    ///
+    /// # Panics
+    /// Never: every field has a TOML form.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every field has a TOML form")
+    }
+
+    fn check(&self) -> Result<(), RecipeError> {
+        let value =
+            |key, value: &dyn ToString, rule| RecipeError::Value { key, value: value.to_string(), rule };
+        let network = self.model.backbone.network();
+        if self.model.dim == 0 || self.model.dim > 65_536 {
+            return Err(value("model.dim", &self.model.dim, "must be between 1 and 65536"));
+        }
+        if self.model.frozen > network.blocks.len() {
+            return Err(value("model.frozen", &self.model.frozen, "is more blocks than the backbone has"));
+        }
+        if !(16..=1024).contains(&self.input.size) {
+            return Err(value("input.size", &self.input.size, "must be between 16 and 1024 pixels"));
+        }
+        if self.model.start == Start::Starter && self.model.backbone != Backbone::Lite0 {
+            return Err(value("model.start", &"starter", "needs model.backbone = \"efficientnet-lite0\""));
+        }
+        if self.model.start == Start::Random && self.model.frozen > 0 {
+            return Err(value(
+                "model.frozen",
+                &self.model.frozen,
+                "would keep random blocks; use 0 with start = \"random\"",
+            ));
+        }
+        if self.schedule.cached_views > 0 && self.model.frozen == 0 {
+            return Err(value(
+                "schedule.cached_views",
+                &self.schedule.cached_views,
+                "needs frozen blocks to cache",
+            ));
+        }
+        if self.schedule.steps == 0
+            || self.schedule.validate_every == 0
+            || self.schedule.checkpoint_every == 0
+        {
+            return Err(value(
+                "schedule",
+                &"0",
+                "steps, validate_every and checkpoint_every must be at least 1",
+            ));
+        }
+        if !(0.0..1.0).contains(&self.schedule.average) {
+            return Err(value("schedule.average", &self.schedule.average, "must be at least 0 and below 1"));
+        }
+        if !(self.optimiser.rate > 0.0 && self.optimiser.rate.is_finite()) {
+            return Err(value("optimiser.rate", &self.optimiser.rate, "must be above 0"));
+        }
+        Ok(())
+    }
+}
+
+/// Puts `key.sub=value` into the table; a value that is not TOML is taken as a string.
+fn apply(table: &mut toml::Table, assignment: &str) -> Result<(), RecipeError> {
+    let bad = || RecipeError::Override(assignment.to_owned());
+    let (key, value) = assignment.split_once('=').ok_or_else(bad)?;
+    let value = value.trim();
+    let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(bad)?;
+    let mut at = table;
+    for part in parts {
+        let next = at.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = next.as_table_mut().ok_or_else(bad)?;
+    }
+    at.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Recipe::parse(Recipe::named("starter").unwrap(), &overrides).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn shipped_recipes_survive_printing() {
+        for (name, text) in RECIPES {
+            let recipe = Recipe::parse(text, &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(Recipe::parse(&recipe.to_toml(), &[]).unwrap(), recipe);
+        }
+    }
+
+    #[test]
+    fn overrides_reach_their_key() {
+        let overrides = [
+            "schedule.steps=7".to_owned(),
+            "loss.margin = 0.3".to_owned(),
+            "input.filter=bicubic".to_owned(),
+        ];
+        let recipe = Recipe::parse(Recipe::named("starter").unwrap(), &overrides).unwrap();
+        assert_eq!((recipe.schedule.steps, recipe.input.filter), (7, Filter::Bicubic));
+        let LossConfig::Margin(margin) = recipe.loss;
+        assert!((margin.margin - 0.3).abs() < 1e-6);
+    }
+
+    #[test]
+    fn errors_name_the_key_in_one_line() {
+        for (override_, word) in [
+            ("schedule.stepz=7", "stepz"),
+            ("loss.name=\"nothing\"", "nothing"),
+            ("model.frozen=99", "model.frozen"),
+            ("schedule.steps=0", "schedule"),
+            ("model.dim=\"many\"", "dim"),
+        ] {
+            let text = error(&[override_]);
+            assert!(text.contains(word) && !text.contains('\n'), "{override_}: {text}");
+        }
+        assert!(error(&["nonsense"]).contains("key.sub=value"));
+    }
+}

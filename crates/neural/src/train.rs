@@ -1,0 +1,496 @@
+//! The trainer: from a recipe and a dataset to a model, one step at a time.
+//!
+//! A step depends only on the recipe, the data, the seed, the step's number and the state before it, so
+//! a run that was stopped goes on to the same bytes.
+
+use crate::checkpoint::{Identity, State};
+use crate::losses::{PairLoss, Pairs};
+use crate::miners::Miner;
+use crate::model::{Model, first_weights, normalise};
+use crate::network::{Form, Network, Pass, average_pool, floats};
+use crate::optimiser::{Adam, Gradients};
+use crate::recipe::Recipe;
+use crate::relation::Relation;
+use crate::sampler::Sampler;
+use crate::views::{Activations, Cache, Views};
+use crate::weights::{Array, Bound, Weights};
+use burn::tensor::{Device, Tensor, TensorData};
+use data::{Dataset, DatasetError, EmbedError, Split};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use thiserror::Error;
+
+/// Memory of the running moments of batch normalisation.
+const MOMENTUM: f32 = 0.9;
+
+/// Mean standard deviation of an embedding's values, as a share of that of random unit vectors, below
+/// which all pictures have come to lie on one point.
+const COLLAPSED: f32 = 0.02;
+
+/// Steps in a row that must look collapsed before the run is stopped.
+const PATIENCE: usize = 20;
+
+/// What a training run is given.
+pub struct Session<'a> {
+    /// What to do.
+    pub recipe: &'a Recipe,
+    /// Pictures; the train split is learned from, the validation split is measured.
+    pub dataset: &'a Dataset,
+    /// Hash of the dataset's manifest.
+    pub data_hash: &'a str,
+    /// Where checkpoints go.
+    pub checkpoints: &'a Path,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Go on from the newest checkpoint.
+    pub resume: bool,
+    /// Set from outside to stop after the current step, leaving a checkpoint.
+    pub stop: &'a AtomicBool,
+    /// Measures a model on the validation split: higher is better.
+    pub validate: &'a dyn Fn(&Model) -> Result<f64, EmbedError>,
+    /// Told of everything that happens.
+    pub observe: &'a dyn Fn(&Event),
+}
+
+/// What happens during training.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Something to know.
+    Note(String),
+    /// Going on from a checkpoint.
+    Resumed {
+        /// Steps already done.
+        step: usize,
+    },
+    /// Views went through the frozen blocks.
+    Cached {
+        /// Views done.
+        done: usize,
+        /// All views.
+        total: usize,
+    },
+    /// A step is done.
+    Step(StepReport),
+    /// The validation split was measured.
+    Validated {
+        /// Steps done.
+        step: usize,
+        /// The measure.
+        value: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+}
+
+/// One step in numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Loss per active pair.
+    pub loss: f32,
+    /// Pairs with a slope as a share of those the loss saw.
+    pub active: f32,
+    /// Learning rate of the head.
+    pub rate: f32,
+    /// Pictures in the batch.
+    pub images: usize,
+    /// Seconds the step took.
+    pub seconds: f64,
+}
+
+/// What training gives.
+#[derive(Debug)]
+pub struct Trained {
+    /// The model that did best on the validation split.
+    pub model: Model,
+    /// Its measure there; none without a validation split.
+    pub validation: Option<f64>,
+    /// Pictures that went through steps in this process.
+    pub images: usize,
+    /// Seconds in steps in this process.
+    pub seconds: f64,
+}
+
+/// Why training stopped.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The train split is empty or has a single class.
+    #[error(
+        "the train split has {classes} classes; metric learning needs at least 2 (check the split column, or let `data import --split` make one)"
+    )]
+    TooFewClasses {
+        /// Classes in it.
+        classes: usize,
+    },
+    /// The sampler's wish cannot be met.
+    #[error("{0}")]
+    Sampler(String),
+    /// A picture could not be read.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
+    /// Validation failed.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The checkpoint is another run's.
+    #[error("{0}")]
+    Checkpoint(String),
+    /// A checkpoint could not be written.
+    #[error("writing a checkpoint to {folder}: {source}; free some space and go on with --resume")]
+    Write {
+        /// Folder.
+        folder: String,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// The loss is not a number.
+    #[error(
+        "the loss became {loss} at step {step}: the rate is too high for this loss; lower optimiser.rate (now {rate}) or raise optimiser.warmup"
+    )]
+    NotFinite {
+        /// Step.
+        step: usize,
+        /// Loss.
+        loss: f32,
+        /// Rate of the recipe.
+        rate: f32,
+    },
+    /// All embeddings are one point.
+    #[error(
+        "the embeddings collapsed to one point at step {step} (spread {spread:.4} of random); lower optimiser.rate (now {rate}), or take easier negatives"
+    )]
+    Collapsed {
+        /// Step.
+        step: usize,
+        /// Spread against random unit vectors.
+        spread: f32,
+        /// Rate of the recipe.
+        rate: f32,
+    },
+    /// Stopped from outside; a checkpoint was left.
+    #[error("stopped after step {step} of {steps}; --resume goes on from there")]
+    Interrupted {
+        /// Steps done.
+        step: usize,
+        /// Steps in all.
+        steps: usize,
+    },
+}
+
+/// Trains a model.
+///
+/// # Errors
+/// When the data do not fit the recipe, a picture cannot be read, the run diverges or collapses, or it
+/// was stopped.
+pub fn train(session: &Session<'_>) -> Result<Trained, TrainError> {
+    Run::new(session)?.run()
+}
+
+/// Classes of the training pictures, counted from 0 in order of first use.
+fn classes_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
+    let mut numbers = BTreeMap::new();
+    let label = |&item: &usize| dataset.items[item].label;
+    items.iter().map(label).for_each(|l| _ = numbers.insert(l, 0u32));
+    numbers.values_mut().enumerate().for_each(|(i, number)| *number = i as u32);
+    items.iter().map(|item| numbers[&label(item)]).collect()
+}
+
+struct Run<'a> {
+    session: &'a Session<'a>,
+    network: Network,
+    items: Vec<usize>,
+    classes: Vec<u32>,
+    sampler: Sampler,
+    loss: Box<dyn PairLoss>,
+    miner: Box<dyn Miner>,
+    trainable: Vec<String>,
+    identity: Identity,
+    state: State,
+}
+
+impl<'a> Run<'a> {
+    fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
+        let recipe = session.recipe;
+        let network = recipe.model.backbone.network();
+        let items = session.dataset.of(Split::Train);
+        let classes = classes_of(session.dataset, &items);
+        let count = classes.iter().max().map_or(0, |&most| most as usize + 1);
+        if count < 2 {
+            return Err(TrainError::TooFewClasses { classes: count });
+        }
+        let sampler =
+            Sampler::new(recipe.sampler.clone(), session.seed, &classes).map_err(TrainError::Sampler)?;
+        let loss = recipe.loss.init();
+        let mut weights = first_weights(recipe, session.seed);
+        weights.extend("loss.", &loss.parameters(count));
+        let blocks = recipe.model.frozen..network.blocks.len();
+        let mut trainable: Vec<String> =
+            network.trainable(blocks).into_iter().map(|name| format!("backbone.{name}")).collect();
+        let others = weights.iter().map(|(name, _)| name).filter(|name| !name.starts_with("backbone."));
+        trainable.extend(others.map(str::to_owned));
+        let identity = Identity {
+            recipe: recipe.to_toml(),
+            data_hash: session.data_hash.to_owned(),
+            seed: session.seed,
+        };
+        let average = if recipe.schedule.average > 0.0 { weights.clone() } else { Weights::default() };
+        let state = State { step: 0, weights, average, adam: Adam::default(), best: None };
+        let miner = recipe.miner.init();
+        Ok(Self { session, network, items, classes, sampler, loss, miner, trainable, identity, state })
+    }
+
+    fn run(mut self) -> Result<Trained, TrainError> {
+        let (session, schedule) = (self.session, &self.session.recipe.schedule);
+        if session.resume {
+            let (state, notes) =
+                State::load(session.checkpoints, &self.identity).map_err(TrainError::Checkpoint)?;
+            notes.into_iter().for_each(|note| (session.observe)(&Event::Note(note)));
+            if let Some(state) = state {
+                (session.observe)(&Event::Resumed { step: state.step });
+                self.state = state;
+            }
+        }
+        let preprocess = session.recipe.input.preprocess();
+        let folded =
+            self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false);
+        let views = Views {
+            dataset: session.dataset,
+            items: &self.items.clone(),
+            augment: &session.recipe.augment,
+            preprocess: &preprocess,
+            network: &self.network.clone(),
+            bound: &folded,
+            frozen: session.recipe.model.frozen,
+            seed: session.seed,
+        };
+        let cache = self.fill_cache(&views)?;
+        let (mut images, mut seconds, mut flat_steps) = (0, 0.0, 0);
+        while self.state.step < schedule.steps {
+            let start = Instant::now();
+            let step = self.state.step;
+            let wanted = self.batch(step);
+            let inputs = match &cache {
+                Some(cache) => cache.take(&wanted),
+                None => views.make(&wanted)?,
+            };
+            let outcome = self.step(&wanted, inputs)?;
+            flat_steps = if outcome.spread < COLLAPSED { flat_steps + 1 } else { 0 };
+            if flat_steps >= PATIENCE {
+                let (spread, rate) = (outcome.spread, session.recipe.optimiser.rate);
+                return Err(TrainError::Collapsed { step: self.state.step, spread, rate });
+            }
+            images += wanted.len();
+            seconds += start.elapsed().as_secs_f64();
+            (session.observe)(&Event::Step(StepReport {
+                step: self.state.step,
+                loss: outcome.loss,
+                active: outcome.active,
+                rate: session.recipe.optimiser.rate_at(step, schedule.steps),
+                images: wanted.len(),
+                seconds: start.elapsed().as_secs_f64(),
+            }));
+            self.validate()?;
+            let stopped = session.stop.load(Ordering::Relaxed);
+            let last = self.state.step == schedule.steps;
+            if stopped || last || self.state.step.is_multiple_of(schedule.checkpoint_every) {
+                self.save()?;
+            }
+            if stopped && !last {
+                return Err(TrainError::Interrupted { step: self.state.step, steps: schedule.steps });
+            }
+        }
+        let (validation, weights) = match self.state.best {
+            Some((value, weights)) => (Some(value), weights),
+            None => (None, kept(&self.state)),
+        };
+        let model = Model::trained(session.recipe, weights, session.data_hash);
+        Ok(Trained { model, validation, images, seconds })
+    }
+
+    fn fill_cache(&self, views: &Views<'_>) -> Result<Option<Cache>, TrainError> {
+        let schedule = &self.session.recipe.schedule;
+        if schedule.cached_views == 0 || self.state.step == schedule.steps {
+            return Ok(None);
+        }
+        let cache = Cache::fill(views, schedule.cached_views, &mut |done, total| {
+            (self.session.observe)(&Event::Cached { done, total });
+            !self.session.stop.load(Ordering::Relaxed)
+        })?;
+        match cache {
+            Some(cache) => Ok(Some(cache)),
+            None => Err(TrainError::Interrupted { step: self.state.step, steps: schedule.steps }),
+        }
+    }
+
+    /// Training pictures of a step, each with the number of its view.
+    fn batch(&self, step: usize) -> Vec<(usize, u64)> {
+        let mut rng = self.rng(step, 1);
+        self.sampler.batch(step).into_iter().map(|item| (item, rng.random::<u64>() >> 1)).collect()
+    }
+
+    /// Generator of one purpose within one step.
+    fn rng(&self, step: usize, purpose: u64) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.session.seed.wrapping_add(0x5DEE_CE66));
+        rng.set_stream((step as u64) << 8 | purpose);
+        rng
+    }
+
+    fn step(&mut self, wanted: &[(usize, u64)], inputs: Activations) -> Result<Outcome, TrainError> {
+        let recipe = self.session.recipe;
+        let (step, rate) =
+            (self.state.step, recipe.optimiser.rate_at(self.state.step, recipe.schedule.steps));
+        let device = Device::flex().autodiff();
+        let bound = self.bind(&device);
+        let [height, width, channels] = inputs.shape;
+        let x = TensorData::new(inputs.values, [wanted.len(), height, width, channels]);
+        let pass = Pass::new(&bound.backbone, Form::Stored);
+        let blocks = recipe.model.frozen..self.network.blocks.len();
+        let map = self.network.forward(&pass, Tensor::from_data(x, &device), blocks);
+        let weight = bound.rest.matrix("embed.weight", self.network.features, recipe.model.dim);
+        let raw = average_pool(map).matmul(weight) + bound.rest.flat("embed.bias").unsqueeze();
+        let embeddings = normalise(raw);
+        let similarity = embeddings.clone().matmul(embeddings.clone().transpose());
+        let classes: Vec<u32> = wanted.iter().map(|&(item, _)| self.classes[item]).collect();
+        let relation = Relation::from_classes(&classes, &classes).without_self();
+        let cosines: Vec<f32> = floats(similarity.clone().detach());
+        let relation = self.miner.mine(&cosines, recipe.model.dim, relation, &mut self.rng(step, 2));
+        let pairs = Pairs { similarity, relation: &relation, classes: &classes, parameters: &bound.rest };
+        let value = self.loss.forward(&pairs);
+        let active: f32 = value.active.clone().sum().into_scalar();
+        let loss = value.per_active_pair();
+        let outcome = Outcome {
+            loss: loss.clone().into_scalar(),
+            active: active / pair_count(&relation).max(1) as f32,
+            spread: spread(&floats(embeddings.detach()), recipe.model.dim),
+        };
+        if !outcome.loss.is_finite() {
+            return Err(TrainError::NotFinite {
+                step: step + 1,
+                loss: outcome.loss,
+                rate: recipe.optimiser.rate,
+            });
+        }
+        let found = loss.backward();
+        let gradients: Gradients =
+            bound.leaves().filter_map(|(name, leaf)| Some((name, floats(leaf.grad(&found)?)))).collect();
+        let moments = pass.moments.into_inner();
+        self.state.adam.step(&recipe.optimiser, step, rate, &mut self.state.weights, &gradients);
+        self.follow_moments(moments);
+        self.follow_average();
+        self.state.step += 1;
+        Ok(outcome)
+    }
+
+    fn bind(&self, device: &Device) -> Leaves {
+        let trained =
+            |prefix: &'static str| move |name: &str| self.trainable.contains(&format!("{prefix}{name}"));
+        let backbone = self.state.weights.under("backbone.").bind(device, trained("backbone."));
+        let mut rest = Weights::default();
+        rest.extend("embed.", &self.state.weights.under("embed."));
+        rest.extend("loss.", &self.state.weights.under("loss."));
+        Leaves { backbone, rest: rest.bind(device, trained("")) }
+    }
+
+    /// Running moments of the batch-normalised layers.
+    fn follow_moments(&mut self, moments: Vec<(String, Tensor<1>)>) {
+        for (layer, both) in moments {
+            let both = floats(both);
+            let (mean, variance) = both.split_at(both.len() / 2);
+            for (part, batch) in [("mean", mean), ("variance", variance)] {
+                let name = format!("backbone.{layer}.{part}");
+                let running = &mut self.state.weights.get_mut(&name).expect("a normalised layer").values;
+                blend(running, batch, MOMENTUM);
+            }
+        }
+    }
+
+    fn follow_average(&mut self) {
+        let most = self.session.recipe.schedule.average;
+        // A short memory at first, so that the random start is soon forgotten.
+        let memory = most.min((1.0 + self.state.step as f32) / (10.0 + self.state.step as f32));
+        let State { weights, average, .. } = &mut self.state;
+        for (name, running) in average.iter_mut() {
+            let Array { values, .. } = weights.get(name).expect("an average of a weight");
+            blend(&mut running.values, values, memory);
+        }
+    }
+
+    fn validate(&mut self) -> Result<(), TrainError> {
+        let (session, schedule) = (self.session, &self.session.recipe.schedule);
+        let step = self.state.step;
+        let due = step.is_multiple_of(schedule.validate_every) || step == schedule.steps;
+        if !due || session.dataset.of(Split::Validation).is_empty() {
+            return Ok(());
+        }
+        let weights = kept(&self.state);
+        let value = (session.validate)(&Model::trained(session.recipe, weights.clone(), session.data_hash))?;
+        let best = self.state.best.as_ref().is_none_or(|(so_far, _)| value > *so_far);
+        if best {
+            self.state.best = Some((value, weights));
+        }
+        (session.observe)(&Event::Validated { step, value, best });
+        Ok(())
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        let folder = self.session.checkpoints;
+        self.state
+            .save(folder, &self.identity)
+            .map_err(|source| TrainError::Write { folder: folder.display().to_string(), source })
+    }
+}
+
+/// What a step says of itself.
+struct Outcome {
+    loss: f32,
+    active: f32,
+    spread: f32,
+}
+
+struct Leaves {
+    backbone: Bound,
+    rest: Bound,
+}
+
+impl Leaves {
+    fn leaves(&self) -> impl Iterator<Item = (String, &Tensor<1>)> {
+        let backbone = self.backbone.iter().map(|(name, leaf)| (format!("backbone.{name}"), leaf));
+        let mut all: Vec<_> =
+            backbone.chain(self.rest.iter().map(|(name, leaf)| (name.to_owned(), leaf))).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.into_iter()
+    }
+}
+
+/// The weights that become the model: the average if there is one, without the loss's own.
+fn kept(state: &State) -> Weights {
+    let from = if state.average == Weights::default() { &state.weights } else { &state.average };
+    let mut weights = Weights::default();
+    for prefix in ["backbone.", "embed."] {
+        weights.extend(prefix, &from.under(prefix));
+    }
+    weights
+}
+
+fn blend(running: &mut [f32], new: &[f32], memory: f32) {
+    running.iter_mut().zip(new).for_each(|(old, &new)| *old = memory * *old + (1.0 - memory) * new);
+}
+
+fn pair_count(relation: &Relation) -> usize {
+    let row = |a: usize| relation.alike(a).iter().chain(relation.unlike(a)).filter(|&&pair| pair).count();
+    (0..relation.anchors()).map(row).sum()
+}
+
+/// Root mean variance of the embeddings' values over the batch, against that of random unit vectors.
+fn spread(embeddings: &[f32], dim: usize) -> f32 {
+    let rows = embeddings.len() / dim;
+    let mut mean = vec![0.0f32; dim];
+    embeddings.chunks_exact(dim).for_each(|row| mean.iter_mut().zip(row).for_each(|(m, v)| *m += v));
+    let of_means: f32 = mean.iter().map(|m| (m / rows as f32).powi(2)).sum();
+    // Unit rows: the variances add up to 1 minus the squared length of the mean.
+    (1.0 - of_means).max(0.0).sqrt()
+}
