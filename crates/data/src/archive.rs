@@ -1,6 +1,7 @@
 //! Reads a tar in place: entry names to byte ranges, no unpacking.
 
 use crate::dataset::{DatasetError, MANIFEST_NAME};
+use flate2::read::GzDecoder;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,10 +12,13 @@ use std::path::{Path, PathBuf};
 /// Largest manifest that is read, bytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 30;
 
+/// Largest gzipped tar once unpacked, bytes.
+const MAX_UNZIPPED_BYTES: u64 = 256 << 20;
+
 #[derive(Debug)]
 enum Place {
     File(PathBuf),
-    Memory(&'static [u8]),
+    Memory(Vec<u8>),
 }
 
 /// A tar whose entries are found by name.
@@ -36,10 +40,15 @@ impl Archive {
         Ok(Self { name, place: Place::File(path.to_path_buf()), len, entries })
     }
 
-    /// Lists a tar that is part of the program.
-    pub(crate) fn within(name: &str, bytes: &'static [u8]) -> Result<Self, DatasetError> {
+    /// Unpacks a gzipped tar into memory and lists it; for the one that is part of the program.
+    pub(crate) fn unzip(name: &str, gzip: &[u8]) -> Result<Self, DatasetError> {
+        let mut bytes = Vec::new();
+        GzDecoder::new(gzip)
+            .take(MAX_UNZIPPED_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|err| DatasetError::Io { path: name.to_owned(), source: err })?;
         let len = bytes.len() as u64;
-        let entries = list(Cursor::new(bytes), name, len)?;
+        let entries = list(Cursor::new(&bytes), name, len)?;
         Ok(Self { name: name.to_owned(), place: Place::Memory(bytes), len, entries })
     }
 

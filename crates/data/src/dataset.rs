@@ -300,7 +300,7 @@ impl Dataset {
     /// # Errors
     /// When the program's own bytes are damaged.
     pub fn emoji() -> Result<Self, DatasetError> {
-        let archive = Archive::within("built-in emoji.tar", include_bytes!("../builtin/emoji.tar"))?;
+        let archive = Archive::unzip("built-in emoji.tar.gz", include_bytes!("../builtin/emoji.tar.gz"))?;
         Self::from_archive(archive, "emoji".to_owned())
     }
 

@@ -13,6 +13,7 @@ mod image;
 mod manifest;
 mod metric;
 mod rows;
+mod split;
 
 pub use atomic::write_atomic;
 pub use contract::{CONTRACT_FORMAT, Contract, Crop, Filter, Preprocess};
@@ -21,5 +22,7 @@ pub use decode::{DecodeError, Limits, decode};
 pub use embed::{Embed, EmbedError};
 pub use hits::{Hit, Hits, Id};
 pub use image::Image;
+pub use manifest::write as write_manifest;
 pub use metric::Metric;
 pub use rows::{Rows, RowsError};
+pub use split::split_classes;

@@ -173,8 +173,14 @@ pub(crate) fn canonical(item: &Item, class: &str, hash: &str) -> Vec<u8> {
     bytes
 }
 
-/// Writes all columns, in item order.
-pub(crate) fn write(out: &mut dyn Write, items: &[Item], classes: &[String]) -> io::Result<()> {
+/// Writes rows as a manifest: all columns, in item order; `classes[item.label]` is the label.
+///
+/// # Errors
+/// When `out` fails.
+///
+/// # Panics
+/// When a label is no position in `classes`.
+pub fn write(out: &mut dyn Write, items: &[Item], classes: &[String]) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(COLUMNS)?;
     for item in items {
