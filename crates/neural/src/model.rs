@@ -113,8 +113,14 @@ impl Model {
     /// The ImageNet backbone as it is: its 1,280 pooled features, normalised.
     #[must_use]
     pub fn starter() -> Self {
+        Self::starter_at(224)
+    }
+
+    /// The starter at another input side, pixels.
+    #[must_use]
+    pub fn starter_at(size: u32) -> Self {
         let preprocess = Preprocess {
-            size: 224,
+            size,
             crop: Crop::Pad,
             filter: Filter::Bicubic,
             mean: [127.0; 3],
