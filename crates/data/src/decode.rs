@@ -2,7 +2,7 @@
 
 use crate::Image;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use std::io::Cursor;
 use thiserror::Error;
 
@@ -68,6 +68,7 @@ pub fn decode(bytes: &[u8], background: [u8; 3], limits: &Limits) -> Result<Imag
     if reader.format().is_none() {
         return Err(DecodeError::Format);
     }
+    let jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let mut decoder = reader.into_decoder().map_err(|err| damaged(&err))?;
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
@@ -77,10 +78,35 @@ pub fn decode(bytes: &[u8], background: [u8; 3], limits: &Limits) -> Result<Imag
     if width.max(height) > side || u64::from(width) * u64::from(height) > pixels {
         return Err(DecodeError::TooLarge { width, height, side, pixels });
     }
+    if jpeg && !jpeg_ends(bytes) {
+        return Err(DecodeError::Damaged("the end marker is missing".to_owned()));
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|err| damaged(&err))?;
     picture.apply_orientation(orientation);
     Ok(flatten(picture, background))
+}
+
+/// Whether a JPEG reaches its end marker. The decoder fills what is missing of a cut file with grey and calls it a
+/// picture; other formats notice by themselves.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let mut at = 2; // after the start marker
+    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) {
+        at += found + 1;
+        match bytes.get(at) {
+            None => return false,
+            Some(0xd9) => return true,
+            // Fill bytes; a stuffed zero, restart markers and one without use, none of which has a length.
+            Some(0xff) => {}
+            Some(0x00 | 0x01 | 0xd0..=0xd8) => at += 1,
+            // A segment: skipped whole, since a thumbnail inside has markers of its own.
+            Some(_) => match bytes.get(at + 1..at + 3) {
+                Some(length) => at += 1 + usize::from(u16::from_be_bytes([length[0], length[1]])),
+                None => return false,
+            },
+        }
+    }
+    false
 }
 
 fn damaged(err: &ImageError) -> DecodeError {

@@ -12,6 +12,9 @@ mod hits;
 mod image;
 mod manifest;
 mod metric;
+mod pixels;
+mod preprocess;
+mod resize;
 mod rows;
 mod split;
 
@@ -24,5 +27,8 @@ pub use hits::{Hit, Hits, Id};
 pub use image::Image;
 pub use manifest::write as write_manifest;
 pub use metric::Metric;
+pub use pixels::PixelEmbed;
+pub use preprocess::{MAX_INPUT_SIDE, PreprocessError};
+pub use resize::resize;
 pub use rows::{Rows, RowsError};
 pub use split::split_classes;
