@@ -20,9 +20,7 @@ mod vectors;
 
 pub use build::{BuildError, build};
 pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
-pub use hnsw::Hnsw;
 pub use provenance::{ModelMismatch, Provenance};
 pub use recall::recall;
-pub use scan::Scan;
 pub use search::{Effort, Filter, Index, Request, SearchError, Stats};
 pub use spec::{HnswSpec, Layout, ParseSpecError, Spec};

@@ -17,7 +17,7 @@ const BLOCK: usize = 1 << 15;
 const SHARD: usize = 1 << 15;
 
 /// All rows, compared one after another.
-pub struct Scan {
+pub(crate) struct Scan {
     vectors: Vectors,
     metric: Metric,
 }

@@ -199,6 +199,26 @@ fn a_provenance_that_does_not_fit_is_not_written() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+/// A file written when format 1 was made: it opens for ever, and the same rows still give its bytes.
+/// `GOLDEN=write cargo test` records it anew, which only a new format may need.
+#[test]
+fn the_first_format_still_opens() {
+    let values = rows();
+    let index = built("HNSW4_efc20", Rows::new(&values[..60 * DIM], DIM).unwrap(), Metric::L2, 5);
+    let folder = tempfile::tempdir().unwrap();
+    let fresh = folder.path().join("fresh");
+    save(&fresh, &*index, &provenance(DIM), PAYLOAD).unwrap();
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format1.idx");
+    if std::env::var("GOLDEN").is_ok_and(|value| value == "write") {
+        fs::copy(&fresh, &old).unwrap();
+    }
+    verify(&old).unwrap();
+    let opened = open(&old).unwrap();
+    assert_eq!(answers(&*opened.index), answers(&*index));
+    assert_eq!((opened.payload().unwrap(), &opened.provenance), (PAYLOAD, &provenance(DIM)));
+    assert!(fs::read(&old).unwrap() == fs::read(&fresh).unwrap());
+}
+
 /// A model of a given hash.
 struct Model(String, Contract);
 

@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 const BEAM: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// A layered graph of near neighbours.
-pub struct Hnsw {
+pub(crate) struct Hnsw {
     shape: HnswSpec,
     metric: Metric,
     vectors: Vectors,
@@ -56,14 +56,6 @@ impl Hnsw {
         let vectors = sections.vectors()?;
         let links = Links::open(shape, vectors.len(), sections)?;
         Ok(Self { shape, metric: sections.metric(), vectors, links, pools: Pools::default() })
-    }
-
-    /// Nodes that no path from the entry reaches at level 0: none in an index built here.
-    ///
-    /// A node's links alone decide whether any search can find it.
-    #[must_use]
-    pub fn unreachable(&self) -> usize {
-        repair::unreachable(&self.links, self.vectors.len())
     }
 
     fn answer(&self, graph: &Graph<'_>, query: &[f32], plan: &Plan<'_>, scratch: &mut Scratch) -> Answer {

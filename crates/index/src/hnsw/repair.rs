@@ -7,13 +7,6 @@ use crate::search::Stats;
 use crate::spec::HnswSpec;
 use crate::vectors::Vectors;
 
-/// Nodes that no path from the entry reaches at level 0.
-pub(super) fn unreachable(links: &Links, n: usize) -> usize {
-    let mut reached = vec![false; n];
-    spread(links, links.entry[0], &mut reached);
-    reached.iter().filter(|&&reached| !reached).count()
-}
-
 /// Links each unreachable node, in order, from a reachable node near it.
 pub(super) fn reach_all(
     shape: HnswSpec,
@@ -91,7 +84,50 @@ fn attach(shape: HnswSpec, links: &mut Links, node: u32, near: &[u32]) {
 mod tests {
     use super::*;
     use crate::array::Array;
+    use crate::hnsw::insert::insert_all;
     use data::{Metric, Rows};
+    use kernels::SplitMix64;
+    use proptest::prelude::*;
+
+    /// Nodes that no path from the entry reaches at level 0.
+    fn unreachable(links: &Links, n: usize) -> usize {
+        let mut reached = vec![false; n];
+        spread(links, links.entry[0], &mut reached);
+        reached.iter().filter(|&&reached| !reached).count()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Few distinct values and few links: selection then loses many nodes.
+        #[test]
+        fn every_node_is_reached_and_lists_are_sound(
+            n in 1usize..1500, links in 2u32..5, kinds in 1usize..400, seed: u64, dot: bool,
+        ) {
+            let mut random = SplitMix64::new(seed);
+            let values: Vec<f32> = (0..n).flat_map(|_| {
+                let kind = random.below(kinds);
+                [kind as f32, (kind * kind % 17) as f32]
+            }).collect();
+            let vectors = Vectors::copy(Rows::new(&values, 2).unwrap());
+            let distance = Distance::new(if dot { Metric::Dot } else { Metric::L2 });
+            let (shape, pools) = (HnswSpec::new(links, 8).unwrap(), Pools::default());
+            let mut links = insert_all(shape, &vectors, distance, seed, &pools, &|_, _| {});
+            reach_all(shape, &vectors, distance, &mut links, &pools);
+            prop_assert_eq!(unreachable(&links, n), 0);
+            let graph = Graph::new(shape, &vectors, distance, &links);
+            prop_assert_eq!(graph.level(graph.entry()), graph.top());
+            for node in 0..n as u32 {
+                prop_assert!(graph.level(node) <= graph.top());
+                for level in 0..=graph.level(node) {
+                    let mut list: Vec<u32> = graph.links(node, level).collect();
+                    prop_assert!(list.iter().all(|&to| to != node && graph.level(to) >= level));
+                    list.sort_unstable();
+                    prop_assert!(list.windows(2).all(|pair| pair[0] != pair[1]));
+                }
+            }
+        }
+    }
 
     /// A graph of two links a node whose lists are given.
     fn links(lists: &[[u32; 4]]) -> Links {
