@@ -1,1 +1,27 @@
 //! SIMD distances, top-k, matrix tiles, k-means and convolutions: the sole home of SIMD unsafe.
+//!
+//! Distances are defined to the bit (see [`distance`]): every instruction set, batch shape and
+//! thread count returns the same value, so an index built on one machine is the index built on all.
+
+mod block;
+pub mod distance;
+mod isa;
+mod kmeans;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod prefetch;
+mod random;
+mod top_k;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use distance::{dot, dot_tile, dots, dots_at, l2, l2_tile, l2s, l2s_at};
+pub use isa::Isa;
+#[cfg(target_arch = "aarch64")]
+pub use isa::Neon;
+#[cfg(target_arch = "x86_64")]
+pub use isa::{Avx2, Avx512};
+pub use kmeans::{KMeans, kmeans};
+pub use prefetch::prefetch;
+pub use random::SplitMix64;
+pub use top_k::TopK;
