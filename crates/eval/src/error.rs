@@ -33,8 +33,11 @@ pub enum EvalError {
         /// The row number.
         row: usize,
     },
-    /// A value is not a number.
-    #[error("row {row} holds a value that is not finite; the model that made it is damaged or diverged")]
+    /// A value is not a number, or its square is too large for one.
+    #[error(
+        "row {row} holds a value that is not finite or beyond 1e18; the model that made it is damaged or \
+         diverged"
+    )]
     NotFinite {
         /// The row number.
         row: usize,

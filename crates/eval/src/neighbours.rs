@@ -1,6 +1,6 @@
 //! The pictures nearest to one query, for people to look at.
 
-use crate::strip::{Strip, nearest};
+use crate::strip::{Nearest, Strip};
 use crate::{EvalError, Task};
 use data::Hit;
 
@@ -30,17 +30,18 @@ pub fn neighbours(task: &Task<'_>, query: usize, k: usize) -> Result<Vec<Neighbo
     Task { queries: &[query], ..*task }.check()?;
     let mut strip = Strip::new();
     strip.fill(task.rows, task.metric, &[query], task.gallery);
-    let hits = strip
-        .of(0)
-        .zip(task.gallery)
-        .filter(|(_, other)| task.answers(query, **other))
-        .map(|(distance, &other)| Hit { id: other as u64, distance });
-    let mut kept = Vec::new();
-    nearest(hits, k, &mut kept);
+    let mut nearest = Nearest::new();
+    nearest.reset(k);
+    strip.each(0, |place, distance| {
+        let other = task.gallery[place];
+        if nearest.wants(distance) && task.answers(query, other) {
+            nearest.offer(Hit { id: other as u64, distance });
+        }
+    });
     let label = task.labels[query];
-    let answer = |hit: Hit| {
+    let answer = |hit: &Hit| {
         let row = hit.id as usize;
         Neighbour { row, distance: hit.distance, right: task.labels[row] == label }
     };
-    Ok(kept.into_iter().map(answer).collect())
+    Ok(nearest.finish().iter().map(answer).collect())
 }

@@ -8,7 +8,7 @@
 //! Sources: recall@k, Jégou et al., TPAMI 2011; MAP@R and R-precision, Musgrave et al., ECCV 2020.
 
 use crate::interval::ByClass;
-use crate::strip::{Strip, nearest};
+use crate::strip::{Nearest, Strip};
 use crate::{Estimate, EvalError, Protocol, nmi, ranking};
 use data::{Hit, Metric, Rows};
 use rayon::prelude::*;
@@ -176,13 +176,15 @@ pub fn retrieval(
         .queries
         .par_chunks(block)
         .map_init(
-            || (Strip::new(), Vec::new()),
-            |(strip, kept), queries| {
+            || (Strip::new(), Nearest::new()),
+            |(strip, nearest), queries| {
                 strip.fill(task.rows, task.metric, queries, task.gallery);
                 let outcomes = queries
                     .iter()
                     .enumerate()
-                    .map(|(i, &query)| outcome(task, &gallery, strip, (i, query), cuts[cuts.len() - 1], kept))
+                    .map(|(i, &query)| {
+                        outcome(task, &gallery, strip, (i, query), cuts[cuts.len() - 1], nearest)
+                    })
                     .collect();
                 let before = done.fetch_add(queries.len(), Ordering::Relaxed);
                 progress(before + queries.len(), task.queries.len());
@@ -246,7 +248,9 @@ impl Task<'_> {
                     Some(true) => return Err(EvalError::Twice { what, row }),
                     Some(seen) => *seen = true,
                 }
-                if !self.rows.row(row).iter().all(|value| value.is_finite()) {
+                let values = self.rows.row(row);
+                // A finite norm also keeps every distance a number (Cauchy-Schwarz).
+                if !kernels::dot(values, values).is_finite() {
                     return Err(EvalError::NotFinite { row });
                 }
             }
@@ -336,39 +340,37 @@ fn outcome(
     strip: &Strip,
     (place, query): (usize, usize),
     largest_cut: usize,
-    kept: &mut Vec<Hit>,
+    nearest: &mut Nearest,
 ) -> Option<Outcome> {
     let relevant = gallery.relevant(task, query);
     if relevant == 0 {
         return None;
     }
     let label = task.labels[query];
-    let is_right = |hit: &Hit| task.labels[hit.id as usize] == label;
-    let hits = || {
-        strip
-            .of(place)
-            .zip(task.gallery)
-            .filter(|(_, other)| task.answers(query, **other))
-            .map(|(distance, &other)| Hit { id: other as u64, distance })
-    };
-    nearest(hits(), relevant.max(largest_cut), kept);
-    let right: Vec<bool> = kept.iter().map(is_right).collect();
+    let is_right = |row: usize| task.labels[row] == label;
+    nearest.reset(relevant.max(largest_cut));
+    strip.each(place, |member, distance| {
+        if nearest.wants(distance) && task.answers(query, task.gallery[member]) {
+            nearest.offer(Hit { id: task.gallery[member] as u64, distance });
+        }
+    });
+    let kept = nearest.finish();
+    let right: Vec<bool> = kept.iter().map(|hit| is_right(hit.id as usize)).collect();
     let scores = ranking::at_r(&right, relevant)?;
     let first_right = match right.iter().position(|right| *right) {
         Some(place) => place + 1,
-        // Beyond K: find the nearest right picture, then count what lies before it.
-        None => {
-            let first = hits().filter(is_right).min_by(Hit::order)?;
-            1 + hits().filter(|hit| hit.order(&first).is_lt()).count()
-        }
+        None => first_right_beyond(task, strip, (place, query))?,
     };
-    let last = kept[kept.len() - 1].distance;
-    let mixed = |a: bool, b: bool| a != b;
-    let inside = kept
-        .windows(2)
-        .any(|pair| pair[0].distance == pair[1].distance && mixed(is_right(&pair[0]), is_right(&pair[1])));
-    let last_right = right[right.len() - 1];
-    let tied = inside || hits().any(|hit| hit.distance == last && mixed(is_right(&hit), last_right));
+    let (last, last_right) = (kept[kept.len() - 1].distance, right[right.len() - 1]);
+    let mut tied =
+        (1..kept.len()).any(|i| kept[i - 1].distance == kept[i].distance && right[i - 1] != right[i]);
+    // Equals of the last one kept may have been left out.
+    strip.each(place, |member, distance| {
+        if distance == last && !tied {
+            let other = task.gallery[member];
+            tied = is_right(other) != last_right && task.answers(query, other);
+        }
+    });
     Some(Outcome {
         query,
         label,
@@ -378,6 +380,33 @@ fn outcome(
         r_precision: scores.precision,
         tied,
     })
+}
+
+/// Place of the first right answer when it lies beyond K: finds it, then counts what lies before it.
+fn first_right_beyond(task: &Task<'_>, strip: &Strip, (place, query): (usize, usize)) -> Option<usize> {
+    let hit = |member: usize, distance| {
+        let other = task.gallery[member];
+        task.answers(query, other).then_some(Hit { id: other as u64, distance })
+    };
+    let mut first: Option<Hit> = None;
+    strip.each(place, |member, distance| {
+        if task.labels[task.gallery[member]] == task.labels[query]
+            && let Some(hit) = hit(member, distance)
+            && first.is_none_or(|first| hit.order(&first).is_lt())
+        {
+            first = Some(hit);
+        }
+    });
+    let first = first?;
+    let mut before = 0;
+    strip.each(place, |member, distance| {
+        if distance <= first.distance
+            && let Some(hit) = hit(member, distance)
+        {
+            before += usize::from(hit.order(&first).is_lt());
+        }
+    });
+    Some(before + 1)
 }
 
 fn summarise(

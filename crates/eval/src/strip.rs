@@ -51,12 +51,17 @@ impl Strip {
         }
     }
 
-    /// Distances of query `query` of the block, in the gallery's order.
-    pub(crate) fn of(&self, query: usize) -> impl Iterator<Item = f32> {
-        self.distances.chunks((self.block * TILE).max(1)).flat_map(move |tile| {
+    /// Gives `see` the distance of query `query` of the block to each member of the gallery, by the
+    /// member's place in it.
+    #[inline]
+    pub(crate) fn each(&self, query: usize, mut see: impl FnMut(usize, f32)) {
+        // Loops over slices, not one long iterator: this runs once for every pair of pictures.
+        for (number, tile) in self.distances.chunks((self.block * TILE).max(1)).enumerate() {
             let members = tile.len() / self.block;
-            tile[query * members..(query + 1) * members].iter().copied()
-        })
+            for (i, &distance) in tile[query * members..(query + 1) * members].iter().enumerate() {
+                see(number * TILE + i, distance);
+            }
+        }
     }
 }
 
@@ -64,45 +69,63 @@ fn fill_tile(metric: Metric, queries: &[f32], rows: &[f32], dim: usize, out: &mu
     match metric {
         Metric::Dot => {
             kernels::dot_tile(queries, rows, dim, out);
-            out.iter_mut().for_each(|value| *value = -*value);
+            // Not a negation, which gives a zero of either sign: those would differ where ids should decide.
+            out.iter_mut().for_each(|value| *value = 0.0 - *value);
         }
-        // Norms and a product would be quicker, but lose what separates near-duplicates to cancellation.
-        Metric::L2 => {
-            let members = rows.len() / dim;
-            for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(members)) {
-                for (row, out) in rows.chunks_exact(dim).zip(out) {
-                    *out = kernels::l2(query, row);
-                }
-            }
-        }
+        Metric::L2 => kernels::l2_tile(queries, rows, dim, out),
     }
 }
 
-/// The `k` nearest of `hits`, by distance then id, nearest first.
+/// The `k` nearest of a stream, by distance then id.
 ///
-/// Keeps at most `2 k` candidates and halves them when full: linear time however large `k` is.
-pub(crate) fn nearest(hits: impl Iterator<Item = Hit>, k: usize, kept: &mut Vec<Hit>) {
-    kept.clear();
-    if k == 0 {
-        return;
+/// Keeps at most `2 k` candidates and halves them when full: linear time however large `k` is, which a
+/// heap is not; here `k` is as large as a class.
+pub(crate) struct Nearest {
+    k: usize,
+    kept: Vec<Hit>,
+    furthest: f32,
+}
+
+impl Nearest {
+    pub(crate) fn new() -> Self {
+        Self { k: 0, kept: Vec::new(), furthest: f32::NEG_INFINITY }
     }
-    let mut furthest = f32::INFINITY;
-    for hit in hits {
-        if hit.distance > furthest {
-            continue;
+
+    /// Starts over, for another `k`.
+    pub(crate) fn reset(&mut self, k: usize) {
+        self.k = k;
+        self.kept.clear();
+        self.furthest = if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY };
+    }
+
+    /// Whether a candidate at `distance` could still be among the nearest.
+    #[inline]
+    pub(crate) fn wants(&self, distance: f32) -> bool {
+        distance <= self.furthest && self.k > 0
+    }
+
+    /// Takes a candidate that is wanted.
+    pub(crate) fn offer(&mut self, hit: Hit) {
+        self.kept.push(hit);
+        if self.kept.len() >= self.k.saturating_mul(2) {
+            self.shrink();
+            self.furthest = self.kept.iter().fold(f32::NEG_INFINITY, |most, hit| most.max(hit.distance));
         }
-        kept.push(hit);
-        if kept.len() >= 2 * k {
-            let (_, last, _) = kept.select_nth_unstable_by(k - 1, Hit::order);
-            furthest = last.distance;
-            kept.truncate(k);
+    }
+
+    /// The nearest, nearest first.
+    pub(crate) fn finish(&mut self) -> &[Hit] {
+        self.shrink();
+        self.kept.sort_unstable_by(Hit::order);
+        &self.kept
+    }
+
+    fn shrink(&mut self) {
+        if self.kept.len() > self.k {
+            self.kept.select_nth_unstable_by(self.k - 1, Hit::order);
+            self.kept.truncate(self.k);
         }
     }
-    if kept.len() > k {
-        kept.select_nth_unstable_by(k - 1, Hit::order);
-        kept.truncate(k);
-    }
-    kept.sort_unstable_by(Hit::order);
 }
 
 #[cfg(test)]
@@ -121,9 +144,14 @@ mod tests {
             let mut want = hits.clone();
             want.sort_by(Hit::order);
             want.truncate(k);
-            let mut got = Vec::new();
-            nearest(hits.into_iter(), k, &mut got);
-            prop_assert_eq!(got, want);
+            let mut nearest = Nearest::new();
+            nearest.reset(k);
+            for hit in hits {
+                if nearest.wants(hit.distance) {
+                    nearest.offer(hit);
+                }
+            }
+            prop_assert_eq!(nearest.finish(), want);
         }
 
         #[test]
@@ -137,7 +165,11 @@ mod tests {
             let mut strip = Strip::new();
             strip.fill(rows, metric, &queries, &gallery);
             for (i, &query) in queries.iter().enumerate() {
-                let got: Vec<f32> = strip.of(i).collect();
+                let mut got = Vec::new();
+                strip.each(i, |place, distance| {
+                    assert_eq!(place, got.len());
+                    got.push(distance);
+                });
                 let want: Vec<f32> = gallery.iter().map(|&other| {
                     let pairs = || rows.row(query).iter().zip(rows.row(other));
                     if l2 { pairs().map(|(a, b)| (a - b) * (a - b)).sum() } else { -pairs().map(|(a, b)| a * b).sum::<f32>() }

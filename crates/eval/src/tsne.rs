@@ -6,7 +6,7 @@
 //! Source: van der Maaten, "Accelerating t-SNE using tree-based algorithms", JMLR 2014.
 
 use crate::quadtree::Quadtree;
-use crate::strip::{Strip, nearest};
+use crate::strip::{Nearest, Strip};
 use data::{Hit, Metric, Rows};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -95,13 +95,17 @@ impl Affinities {
         let conditional: Vec<Vec<(u32, f64)>> = everyone
             .par_chunks(BLOCK)
             .map_init(
-                || (Strip::new(), Vec::new()),
-                |(strip, kept), queries| {
+                || (Strip::new(), Nearest::new()),
+                |(strip, nearest), queries| {
                     strip.fill(rows, Metric::L2, queries, &everyone);
                     let of = |(i, &query): (usize, &usize)| {
-                        let hits = strip.of(i).zip(0u64..).map(|(distance, id)| Hit { id, distance });
-                        nearest(hits.filter(|hit| hit.id != query as u64), k, kept);
-                        conditional(kept, perplexity)
+                        nearest.reset(k);
+                        strip.each(i, |other, distance| {
+                            if nearest.wants(distance) && other != query {
+                                nearest.offer(Hit { id: other as u64, distance });
+                            }
+                        });
+                        conditional(nearest.finish(), perplexity)
                     };
                     queries.iter().enumerate().map(of).collect::<Vec<_>>()
                 },

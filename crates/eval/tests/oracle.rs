@@ -17,7 +17,7 @@ fn naive(task: &Task<'_>, query: usize) -> Option<(usize, f64, f64)> {
         let pairs = || task.rows.row(query).iter().zip(task.rows.row(other));
         match task.metric {
             Metric::L2 => pairs().map(|(a, b)| (a - b) * (a - b)).sum::<f32>(),
-            Metric::Dot => -pairs().map(|(a, b)| a * b).sum::<f32>(),
+            Metric::Dot => 0.0 - pairs().map(|(a, b)| a * b).sum::<f32>(),
         }
     };
     let mut ranked: Vec<usize> = task
