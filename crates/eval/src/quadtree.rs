@@ -63,7 +63,8 @@ impl Quadtree {
     /// `sum_j q^2 (y_i - y_j)` and `sum_j q` over all other points j, for a point of the tree at `place`.
     pub(crate) fn push(&self, place: [f64; 2], theta: f64) -> ([f64; 2], f64) {
         let (mut force, mut z) = ([0.0; 2], 0.0);
-        let mut open = vec![0..self.cells.len().min(1)];
+        let mut open = Vec::with_capacity(4 * DEPTH);
+        open.push(0..self.cells.len().min(1));
         while let Some(cells) = open.pop() {
             for cell in &self.cells[cells] {
                 let (dx, dy) = (place[0] - cell.centre[0], place[1] - cell.centre[1]);
@@ -111,20 +112,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn theta_zero_is_exact_and_a_half_is_close(
-            points in prop::collection::vec((-9i32..9, -9i32..9).prop_map(|(x, y)| [f64::from(x) / 3.0, f64::from(y) / 3.0]), 1..80),
-        ) {
+        fn theta_zero_is_exact(points in prop::collection::vec((-9i32..9, -9i32..9), 1..80)) {
+            let points: Vec<[f64; 2]> =
+                points.into_iter().map(|(x, y)| [f64::from(x) / 3.0, f64::from(y) / 3.0]).collect();
             let tree = Quadtree::new(&points);
             for (i, point) in points.iter().enumerate() {
-                let (want, want_z) = exact(&points, i);
-                let (got, z) = tree.push(*point, 0.0);
+                let ((want, want_z), (got, z)) = (exact(&points, i), tree.push(*point, 0.0));
                 prop_assert!((z - want_z).abs() < 1e-9, "{z} {want_z}");
                 prop_assert!((got[0] - want[0]).abs() < 1e-9 && (got[1] - want[1]).abs() < 1e-9);
-                let (near, near_z) = tree.push(*point, 0.5);
-                prop_assert!((near_z - want_z).abs() <= 0.05 * want_z + 1e-9, "{near_z} {want_z}");
-                let off = (near[0] - want[0]).hypot(near[1] - want[1]);
-                prop_assert!(off <= 0.05 * want_z + 1e-9, "{off}");
             }
         }
+    }
+
+    #[test]
+    fn theta_a_half_is_close() {
+        // A sunflower of 500 points, 60 wide.
+        let point = |i: usize| (2.4 * i as f64).sin_cos();
+        let points: Vec<[f64; 2]> = (0..500)
+            .map(|i| {
+                let radius = 30.0 * (i as f64 / 500.0).sqrt();
+                [radius * point(i).0, radius * point(i).1]
+            })
+            .collect();
+        let tree = Quadtree::new(&points);
+        let (mut off, mut size) = (0.0, 0.0);
+        for (i, point) in points.iter().enumerate() {
+            let ((want, want_z), (got, z)) = (exact(&points, i), tree.push(*point, 0.5));
+            assert!((z - want_z).abs() < 0.02 * want_z, "{z} {want_z}");
+            off += (got[0] - want[0]).powi(2) + (got[1] - want[1]).powi(2);
+            size += want[0].powi(2) + want[1].powi(2);
+        }
+        assert!((off / size).sqrt() < 0.03, "{}", (off / size).sqrt());
     }
 }

@@ -199,23 +199,45 @@ pub fn retrieval(
     summarise(task, options, &cuts, per_query)
 }
 
-/// How much better `ours` is than `theirs`, query by query: the difference of recall@`k` with its
+/// A score that a single query has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// Whether a right picture is among the k nearest.
+    Recall(usize),
+    /// Average precision at R.
+    MapAtR,
+    /// R-precision.
+    RPrecision,
+}
+
+impl Score {
+    fn of(self, outcome: &Outcome) -> f64 {
+        match self {
+            Self::Recall(k) => f64::from(u8::from(outcome.first_right <= k)),
+            Self::MapAtR => outcome.average_precision,
+            Self::RPrecision => outcome.r_precision,
+        }
+    }
+}
+
+/// How much better `ours` is than `theirs`, query by query: the mean difference of `score` with its
 /// interval over the classes. Pairing removes what both find hard, so it sees smaller differences than
 /// two separate intervals do.
 ///
 /// # Errors
 /// When the two did not answer the same queries under the same protocol.
-pub fn difference(ours: &Retrieval, theirs: &Retrieval, k: usize) -> Result<Estimate, EvalError> {
+pub fn difference(ours: &Retrieval, theirs: &Retrieval, score: Score) -> Result<Estimate, EvalError> {
     let (one, other) = (&ours.protocol, &theirs.protocol);
-    let same = |(a, b): (&Outcome, &Outcome)| a.query == b.query && a.label == b.label;
+    let same =
+        |(a, b): (&Outcome, &Outcome)| (a.query, a.label, a.relevant) == (b.query, b.label, b.relevant);
     if one.id() != other.id()
         || ours.queries != theirs.queries
         || !ours.per_query.iter().zip(&theirs.per_query).all(same)
     {
         return Err(EvalError::NotComparable { ours: one.id(), theirs: other.id() });
     }
-    let hit = |outcome: &Outcome| f64::from(u8::from(outcome.first_right <= k));
-    let rows = ours.per_query.iter().zip(&theirs.per_query).map(|(a, b)| (a.label, vec![hit(a) - hit(b)]));
+    let pairs = ours.per_query.iter().zip(&theirs.per_query);
+    let rows = pairs.map(|(a, b)| (a.label, vec![score.of(a) - score.of(b)]));
     Ok(ByClass::new(1, rows).estimates(one.resamples, one.seed, (-1.0, 1.0))[0])
 }
 
@@ -415,12 +437,11 @@ fn summarise(
     cuts: &[usize],
     per_query: Vec<Outcome>,
 ) -> Result<Retrieval, EvalError> {
-    let columns = |outcome: &Outcome| {
-        let recalls = cuts.iter().map(|&cut| f64::from(u8::from(outcome.first_right <= cut)));
-        recalls.chain([outcome.average_precision, outcome.r_precision]).collect::<Vec<f64>>()
-    };
+    let scores = cuts.iter().map(|&cut| Score::Recall(cut)).chain([Score::MapAtR, Score::RPrecision]);
+    let scores: Vec<Score> = scores.collect();
+    let columns = |outcome: &Outcome| scores.iter().map(|score| score.of(outcome)).collect::<Vec<f64>>();
     let by_class =
-        ByClass::new(cuts.len() + 2, per_query.iter().map(|outcome| (outcome.label, columns(outcome))));
+        ByClass::new(scores.len(), per_query.iter().map(|outcome| (outcome.label, columns(outcome))));
     let estimates = by_class.estimates(options.resamples, options.seed, (0.0, 1.0));
     Ok(Retrieval {
         protocol: Protocol {

@@ -2,7 +2,7 @@
 
 use data::{Metric, Rows};
 use deepembed_eval::{
-    Estimate, EvalError, Options, Retrieval, Task, difference, neighbours, retrieval, worst_failures,
+    Estimate, EvalError, Options, Retrieval, Score, Task, difference, neighbours, retrieval, worst_failures,
 };
 use proptest::prelude::*;
 
@@ -79,7 +79,10 @@ proptest! {
             task.queries.iter().filter_map(|&query| naive(&task, query).map(|found| (query, found))).collect();
         let options = Options { clusterings: 0, resamples: 20, recall_at: vec![3, 1], ..Options::default() };
         let got = match run(&task, &options, threads) {
-            Err(EvalError::NoQueries { .. }) => return Ok(prop_assert!(want.is_empty())),
+            Err(EvalError::NoQueries { .. }) => {
+                prop_assert!(want.is_empty());
+                return Ok(());
+            }
             got => got.unwrap(),
         };
         prop_assert_eq!(got.queries, want.len());
@@ -148,15 +151,20 @@ fn a_difference_is_paired_and_signed() {
     let options = Options { clusterings: 0, ..Options::default() };
     let ours = run(&task(&sharp, &labels, &all), &options, 1).unwrap();
     let theirs = run(&task(&dull, &labels, &all), &options, 1).unwrap();
-    let gain = difference(&ours, &theirs, 1).unwrap();
+    let gain = difference(&ours, &theirs, Score::Recall(1)).unwrap();
     let by_hand = ours.recall_at(1).unwrap().value - theirs.recall_at(1).unwrap().value;
     assert!((gain.value - by_hand).abs() < 1e-12 && gain.low > 0.0, "{gain:?}");
-    let loss = difference(&theirs, &ours, 1).unwrap();
+    let map = difference(&ours, &theirs, Score::MapAtR).unwrap();
+    assert!((map.value - (ours.map_at_r.value - theirs.map_at_r.value)).abs() < 1e-12);
+    let loss = difference(&theirs, &ours, Score::Recall(1)).unwrap();
     assert!((loss.value + gain.value).abs() < 1e-12 && loss.high < 0.0);
-    assert_eq!(difference(&ours, &ours, 1).unwrap(), Estimate { value: 0.0, low: 0.0, high: 0.0 });
+    assert_eq!(
+        difference(&ours, &ours, Score::Recall(1)).unwrap(),
+        Estimate { value: 0.0, low: 0.0, high: 0.0 }
+    );
     let fewer = Task { queries: &all[..50], ..task(&sharp, &labels, &all) };
     let fewer = run(&fewer, &options, 1).unwrap();
-    assert!(matches!(difference(&ours, &fewer, 1), Err(EvalError::NotComparable { .. })));
+    assert!(matches!(difference(&ours, &fewer, Score::MapAtR), Err(EvalError::NotComparable { .. })));
 }
 
 #[test]
