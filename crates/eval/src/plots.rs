@@ -127,7 +127,7 @@ impl Frame {
 /// Draws lines with axes and a legend.
 #[must_use]
 pub fn line_chart(chart: &LineChart) -> String {
-    let frame = Frame { width: 460.0, height: 270.0, left: 46.0, right: 14.0, top: 48.0, bottom: 40.0 };
+    let frame = Frame { width: 460.0, height: 270.0, left: 46.0, right: 20.0, top: 48.0, bottom: 40.0 };
     let finite = |series: &Series| -> Vec<(f64, f64)> {
         series.points.iter().copied().filter(|(x, y)| drawable(*x) && drawable(*y)).collect()
     };
@@ -171,7 +171,7 @@ pub fn line_chart(chart: &LineChart) -> String {
 /// The first bar of each group, the one the chart is about, has its value written above it.
 #[must_use]
 pub fn bars(title: &str, groups: &[String], bars: &[Bars]) -> String {
-    let frame = Frame { width: 640.0, height: 300.0, left: 46.0, right: 6.0, top: 54.0, bottom: 28.0 };
+    let frame = Frame { width: 640.0, height: 310.0, left: 46.0, right: 6.0, top: 64.0, bottom: 28.0 };
     let slot = 1.0 / groups.len().max(1) as f64;
     let width = slot * 0.8 / bars.len().max(1) as f64;
     let names: Vec<&str> = bars.iter().map(|bars| bars.name.as_str()).collect();
@@ -331,8 +331,8 @@ mod tests {
     #[test]
     fn a_line_runs_from_corner_to_corner() {
         let svg = line_chart(&chart(vec![(0.0, 0.0), (10.0, 1.0), (5.0, f64::NAN)]));
-        // x from 46 to 460 - 14, y from 270 - 40 up to 48
-        assert!(svg.contains("M46 230L446 48"), "{svg}");
+        // x from 46 to 460 - 20, y from 270 - 40 up to 48
+        assert!(svg.contains("M46 230L440 48"), "{svg}");
         assert!(!svg.contains("NaN"));
     }
 
@@ -358,8 +358,8 @@ mod tests {
         let estimate = Estimate { value: 0.5, low: 0.4, high: 0.75 };
         let svg =
             bars("recall", &["@1".to_owned()], &[Bars { name: "ours".to_owned(), values: vec![estimate] }]);
-        // 300 - 28 - 54 = 218 units are 100 %: half of it is 109, its top lies at 272 - 109
-        assert!(svg.contains(r#"y="163""#) && svg.contains(r#"height="109""#), "{svg}");
-        assert!(svg.contains("V108.5") && svg.contains("50.0 % (40.0 to 75.0)")); // 272 - 0.75 * 218
+        // 310 - 28 - 64 = 218 units are 100 %: half of it is 109, its top lies at 282 - 109
+        assert!(svg.contains(r#"y="173""#) && svg.contains(r#"height="109""#), "{svg}");
+        assert!(svg.contains("V118.5") && svg.contains("50.0 % (40.0 to 75.0)")); // 282 - 0.75 * 218
     }
 }

@@ -235,7 +235,8 @@ fn map(points: &[MapPoint], pictures: Pictures<'_>) -> Result<Markup, ReportErro
                 }
             }
             p.note #map-note {
-                (shown.len()) " of " (points.len()) " pictures."
+                @if step > 1 { "Every " (step) "th picture: " }
+                (grouped(shown.len() as f64)) " pictures of " (grouped(names.len() as f64)) " classes."
             }
             script { (PreEscaped(SCRIPT)) }
         },
@@ -294,7 +295,8 @@ fn montage(title: &str, words: &str, rows: &[Answered], sheet: &Sheet, pictures:
                 div.cell role="img" aria-label={ (words) ": " (name) } title=(name)
                     style={ "background-position:" (sheet.position(row)) } {}
                 @if !badge.is_empty() { span.badge aria-hidden="true" { (badge) } }
-                figcaption { (name) }
+                // Under a right answer the name would only repeat the query's.
+                @if kind != "right" { figcaption { (name) } }
             }
         }
     };
@@ -375,7 +377,7 @@ fn reproduction(report: &Report<'_>) -> Markup {
 
 /// A rate or count with its thousands apart.
 fn grouped(value: f64) -> String {
-    if value.abs() < 100.0 {
+    if value.abs() < 100.0 && value.fract() != 0.0 {
         return format!("{value:.1}");
     }
     let digits = format!("{value:.0}");
@@ -405,7 +407,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!(grouped(1_234_567.0), "1\u{202f}234\u{202f}567");
-        assert_eq!(grouped(12.34), "12.3");
+        assert_eq!((grouped(12.34).as_str(), grouped(18.0).as_str()), ("12.3", "18"));
         assert_eq!(duration(12.34), "12.3 s");
         assert_eq!(duration(754.0), "12 min 34 s");
         assert_eq!(duration(7_384.0), "2 h 3 min");

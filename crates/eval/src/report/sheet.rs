@@ -94,12 +94,22 @@ fn on_white(picture: &DynamicImage) -> RgbImage {
 
 /// PNG for drawings, which it keeps exactly; JPEG where PNG is much larger, as for photographs.
 fn data_uri(sheet: &RgbImage) -> Result<String, ReportError> {
-    let (mut png, mut jpeg) = (Vec::new(), Vec::new());
     let (width, height, colour) = (sheet.width(), sheet.height(), ExtendedColorType::Rgb8);
+    let mut png = Vec::new();
     PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
         .write_image(sheet, width, height, colour)
-        .and_then(|()| JpegEncoder::new_with_quality(&mut jpeg, 82).write_image(sheet, width, height, colour))
         .map_err(ReportError::Sheet)?;
+    let mut jpeg = Vec::new();
+    // Less faithful as long as it is too large: at most a byte for two pixels, a few KiB are always fine.
+    for quality in [82, 65, 45, 25] {
+        jpeg.clear();
+        JpegEncoder::new_with_quality(&mut jpeg, quality)
+            .write_image(sheet, width, height, colour)
+            .map_err(ReportError::Sheet)?;
+        if jpeg.len() <= (width as usize * height as usize / 2).max(8 << 10) {
+            break;
+        }
+    }
     let (kind, bytes) = if png.len() <= jpeg.len() * 3 / 2 { ("png", png) } else { ("jpeg", jpeg) };
     Ok(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)))
 }
