@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn no_change_is_the_picture_itself() {
-        let want = picture().pixels.iter().map(|&v| (f32::from(v) - 127.0) / 128.0);
+        let picture = picture();
+        let want = picture.pixels.iter().map(|&v| (f32::from(v) - 127.0) / 128.0);
         for (got, want) in view(&none(), 3).into_iter().zip(want) {
             assert!((got - want).abs() < 1e-5, "{got} {want}");
         }

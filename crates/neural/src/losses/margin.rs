@@ -85,7 +85,7 @@ mod tests {
         let loss = config.forward(&pairs).per_active_pair();
         let grads = loss.clone().backward();
         let slope = parameters.flat("loss.beta").grad(&grads).unwrap().into_scalar();
-        let cosines = similarity.grad(&grads).unwrap().into_data().to_vec().unwrap();
+        let cosines = similarity.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
         (loss.into_scalar(), slope, cosines)
     }
 
@@ -160,7 +160,7 @@ mod tests {
             let loss = config.forward(&pairs).per_active_pair();
             let grads = loss.clone().backward();
             assert!(loss.into_scalar::<f32>().is_finite());
-            let slopes: Vec<f32> = similarity.grad(&grads).unwrap().into_data().to_vec().unwrap();
+            let slopes: Vec<f32> = similarity.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
             assert!(slopes.iter().all(|v| v.is_finite()), "{slopes:?}");
         }
     }

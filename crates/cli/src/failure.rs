@@ -1,0 +1,146 @@
+//! Why a command ended, and the exit code that says so.
+
+use std::process::ExitCode;
+
+/// Exit codes; the README lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Something went wrong.
+    Failed = 1,
+    /// The command line or the recipe makes no sense.
+    Usage = 2,
+    /// A picture, model or index is damaged.
+    Corrupt = 4,
+    /// Train and test share a class or a picture.
+    Leak = 5,
+    /// Stopped by Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// A message and its code.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    pub fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+
+    pub fn message(code: Code, text: impl Into<String>) -> Self {
+        Self { code, error: anyhow::Error::msg(text.into()) }
+    }
+
+    pub fn interrupted() -> Self {
+        Self::message(Code::Interrupted, "stopped")
+    }
+
+    /// The whole chain of causes in one line.
+    pub fn line(&self) -> String {
+        let mut line = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            // Causes that a message already quotes are not said twice.
+            if !line.contains(&cause) {
+                line += if line.is_empty() { "" } else { ": " };
+                line += &cause;
+            }
+        }
+        line.replace('\n', " ")
+    }
+}
+
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: Code::Failed, error }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<data::EmbedError> for Failure {
+    fn from(error: data::EmbedError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<data::DatasetError> for Failure {
+    fn from(error: data::DatasetError) -> Self {
+        let code = if matches!(error, data::DatasetError::Decode { .. }) { Code::Corrupt } else { Code::Failed };
+        Self::new(code, error)
+    }
+}
+
+impl From<eval::EvalError> for Failure {
+    fn from(error: eval::EvalError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<neural::ModelError> for Failure {
+    fn from(error: neural::ModelError) -> Self {
+        let code = if matches!(error, neural::ModelError::Invalid { .. }) { Code::Corrupt } else { Code::Failed };
+        Self::new(code, error)
+    }
+}
+
+impl From<neural::RecipeError> for Failure {
+    fn from(error: neural::RecipeError) -> Self {
+        Self::new(Code::Usage, error)
+    }
+}
+
+impl From<neural::TrainError> for Failure {
+    fn from(error: neural::TrainError) -> Self {
+        match error {
+            neural::TrainError::Interrupted { .. } => Self::new(Code::Interrupted, error),
+            neural::TrainError::Data(error) => error.into(),
+            neural::TrainError::Sampler(_) => Self::new(Code::Usage, error),
+            error => Self::new(Code::Failed, error),
+        }
+    }
+}
+
+impl From<index::OpenError> for Failure {
+    fn from(error: index::OpenError) -> Self {
+        let code = if matches!(error, index::OpenError::Io { .. }) { Code::Failed } else { Code::Corrupt };
+        Self::new(code, error)
+    }
+}
+
+impl From<index::ModelMismatch> for Failure {
+    fn from(error: index::ModelMismatch) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<index::SaveError> for Failure {
+    fn from(error: index::SaveError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<index::BuildError> for Failure {
+    fn from(error: index::BuildError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<index::SearchError> for Failure {
+    fn from(error: index::SearchError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
