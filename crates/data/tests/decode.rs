@@ -54,7 +54,8 @@ fn every_format_decodes_to_the_same_picture() {
 #[test]
 fn transparent_pixels_lie_on_the_background() {
     let picture: DynamicImage =
-        ImageBuffer::from_fn(2, 1, |x, _| Rgba(if x == 0 { [200u8, 0, 0, 0] } else { [200, 100, 0, 51] })).into();
+        ImageBuffer::from_fn(2, 1, |x, _| Rgba(if x == 0 { [200u8, 0, 0, 0] } else { [200, 100, 0, 51] }))
+            .into();
     for format in [ImageFormat::Png, ImageFormat::WebP] {
         let image = decode(&encode(&picture, format), [10, 20, 30], &Limits::default()).unwrap();
         // 51 / 255 is one fifth: 200 / 5 + 10 x 4 / 5 = 48, 100 / 5 + 20 x 4 / 5 = 36, 0 + 30 x 4 / 5 = 24
@@ -112,7 +113,8 @@ fn cut_files_are_errors() {
     for format in FORMATS {
         let whole = encode(&noise(), format);
         for keep in [whole.len() * 3 / 4, whole.len() / 2, whole.len() / 4] {
-            let error = plain(&whole[..keep]).err().unwrap_or_else(|| panic!("{format:?}: {keep} bytes decoded"));
+            let error =
+                plain(&whole[..keep]).err().unwrap_or_else(|| panic!("{format:?}: {keep} bytes decoded"));
             assert!(matches!(error, DecodeError::Damaged(_)), "{format:?}: {error}");
             assert!(!error.to_string().contains('\n'));
         }
@@ -122,7 +124,10 @@ fn cut_files_are_errors() {
 /// CRC-32 as PNG has it.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc: u32, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(byte),
+            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 },
+        )
     })
 }
 
