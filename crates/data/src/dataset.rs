@@ -224,6 +224,12 @@ pub enum DatasetError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// An import that would overwrite another.
+    #[error("{path} exists already; remove it or give another folder")]
+    Exists {
+        /// The manifest in the way.
+        path: String,
+    },
     /// Shares that cannot divide classes.
     #[error("split shares {shares:?} must be at least 0 and sum to 1 (train, validation, test)")]
     Shares {
@@ -429,6 +435,11 @@ impl Dataset {
         let bytes = self.bytes(item)?;
         decode(&bytes, background, &Limits::default())
             .map_err(|source| DatasetError::Decode { path: self.items[item].path.clone(), source })
+    }
+
+    /// Whether the pictures are files of their own, rather than entries of an archive.
+    pub(crate) fn in_files(&self) -> bool {
+        matches!(self.source, Source::Files(_))
     }
 
     /// Hashes the content of every picture that has no [`Item::hash`] yet.

@@ -3,6 +3,7 @@
 
 mod archive;
 mod atomic;
+mod check;
 mod contract;
 mod dataset;
 mod decode;
@@ -10,6 +11,7 @@ mod embed;
 mod folder;
 mod hits;
 mod image;
+mod import;
 mod manifest;
 mod metric;
 mod pixels;
@@ -20,12 +22,14 @@ mod rows;
 mod split;
 
 pub use atomic::write_atomic;
+pub use check::{DataReport, Duplicates, Leak, NearDuplicate, SplitCount, Unreadable, check};
 pub use contract::{CONTRACT_FORMAT, Contract, Crop, Filter, Preprocess};
 pub use dataset::{Dataset, DatasetError, Item, MANIFEST_NAME, MAX_FILE_BYTES, Split, SplitNameError};
 pub use decode::{DecodeError, Limits, decode};
 pub use embed::{Embed, EmbedError};
 pub use hits::{Hit, Hits, Id};
 pub use image::Image;
+pub use import::{ImportOptions, import};
 pub use manifest::write as write_manifest;
 pub use metric::Metric;
 pub use pixels::PixelEmbed;

@@ -1,7 +1,8 @@
 //! Antialiased resizing with the arithmetic of Pillow, bit for bit.
 //!
 //! Columns are resized first, then rows, which is Pillow's order up to version 12. Later versions begin with the
-//! cheaper of the two: on photographs that differs by one level of 255, on noise (where clipping bites) by more.
+//! cheaper of the two; where that is the rows, photographs differ by one level of 255 (bilinear) or a few
+//! (bicubic, where clipping bites).
 //!
 //! Notation: an output pixel at `x` looks at the input around `(x + 0.5) * scale`, `scale = input / output`; the
 //! filter is stretched by `max(scale, 1)`, so shrinking averages. Weights are integers of 22 fractional bits; the
