@@ -371,10 +371,11 @@ fn outcome(
     let label = task.labels[query];
     let is_right = |row: usize| task.labels[row] == label;
     nearest.reset(relevant.max(largest_cut));
-    strip.each(place, |member, distance| {
-        if nearest.wants(distance) && task.answers(query, task.gallery[member]) {
+    strip.within(place, nearest.limit(), |member, distance| {
+        if task.answers(query, task.gallery[member]) {
             nearest.offer(Hit { id: task.gallery[member] as u64, distance });
         }
+        nearest.limit()
     });
     let kept = nearest.finish();
     let right: Vec<bool> = kept.iter().map(|hit| is_right(hit.id as usize)).collect();
@@ -387,11 +388,10 @@ fn outcome(
     let mut tied =
         (1..kept.len()).any(|i| kept[i - 1].distance == kept[i].distance && right[i - 1] != right[i]);
     // Equals of the last one kept may have been left out.
-    strip.each(place, |member, distance| {
-        if distance == last && !tied {
-            let other = task.gallery[member];
-            tied = is_right(other) != last_right && task.answers(query, other);
-        }
+    strip.within(place, last, |member, distance| {
+        let other = task.gallery[member];
+        tied |= distance == last && is_right(other) != last_right && task.answers(query, other);
+        last
     });
     Some(Outcome {
         query,
@@ -411,22 +411,21 @@ fn first_right_beyond(task: &Task<'_>, strip: &Strip, (place, query): (usize, us
         task.answers(query, other).then_some(Hit { id: other as u64, distance })
     };
     let mut first: Option<Hit> = None;
-    strip.each(place, |member, distance| {
+    strip.within(place, f32::INFINITY, |member, distance| {
         if task.labels[task.gallery[member]] == task.labels[query]
             && let Some(hit) = hit(member, distance)
             && first.is_none_or(|first| hit.order(&first).is_lt())
         {
             first = Some(hit);
         }
+        first.map_or(f32::INFINITY, |first| first.distance)
     });
     let first = first?;
     let mut before = 0;
-    strip.each(place, |member, distance| {
-        if distance <= first.distance
-            && let Some(hit) = hit(member, distance)
-        {
-            before += usize::from(hit.order(&first).is_lt());
-        }
+    strip.within(place, first.distance, |member, distance| {
+        let hit = hit(member, distance);
+        before += usize::from(hit.is_some_and(|hit| hit.order(&first).is_lt()));
+        first.distance
     });
     Some(before + 1)
 }
