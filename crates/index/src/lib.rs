@@ -1,2 +1,26 @@
 //! Exact scan and HNSW behind one object-safe trait, the spec and the file format.
-#![forbid(unsafe_code)]
+//!
+//! A [`Spec`] is a line of text; [`build`] makes the [`Index`] it describes from rows, [`save`] writes
+//! it with its [`Provenance`], [`open`] maps it back. The same rows, spec and seed give the same bytes
+//! on any machine at any thread count. Batches run on the caller's rayon pool.
+#![deny(unsafe_code)]
+
+mod array;
+mod build;
+mod distance;
+mod file;
+mod hnsw;
+mod mmap;
+mod provenance;
+mod recall;
+mod scan;
+mod search;
+mod spec;
+mod vectors;
+
+pub use build::{BuildError, build};
+pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
+pub use provenance::{ModelMismatch, Provenance};
+pub use recall::recall;
+pub use search::{Effort, Filter, Index, Request, SearchError, Stats};
+pub use spec::{HnswSpec, Layout, ParseSpecError, Spec};

@@ -1,0 +1,194 @@
+//! The arrays of a file and the table that names them.
+
+use super::superblock::{Superblock, u32_at, u64_at};
+use super::{OpenError, PAGE};
+use crate::array::Array;
+use crate::mmap::Map;
+use crate::vectors::{self, Vectors};
+use bytemuck::Pod;
+use data::Metric;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a section holds. The numbers are part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PartKind {
+    /// [`Provenance`](crate::Provenance) as JSON.
+    Provenance = 1,
+    /// `n x stride` values (`f32`), each row padded with zeros to 64 bytes.
+    Rows = 2,
+    /// `n x 2M` links (`u32`) at level 0.
+    BaseLinks = 3,
+    /// `lists x M` links (`u32`) above level 0.
+    UpperLinks = 4,
+    /// `n + 1` numbers (`u32`): the first upper list of each node.
+    UpperStarts = 5,
+    /// The graph's entry and its level (`u32`).
+    Entry = 6,
+    /// Whatever the writer stored beside the index.
+    Payload = 7,
+}
+
+/// One array of an index, as its file holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    pub(super) kind: PartKind,
+    /// Bytes of one value.
+    pub(super) element: usize,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn new<T: Pod>(kind: PartKind, values: &'a [T]) -> Self {
+        Self { kind, element: size_of::<T>(), bytes: bytemuck::cast_slice(values) }
+    }
+}
+
+/// Bytes of an entry: kind and element (u32), offset and length (u64), hash, zeros.
+const ENTRY: usize = 64;
+
+/// A section's entry of the table.
+pub(super) struct Entry {
+    kind: u32,
+    element: usize,
+    bytes: Range<usize>,
+    hash: [u8; 32],
+}
+
+/// The table of a file whose table starts at `start`, and the file's length.
+pub(super) fn lay_out(parts: &[Part<'_>], start: usize) -> (Vec<u8>, u64) {
+    let mut table = Vec::with_capacity(parts.len() * ENTRY);
+    let mut offset = start + (parts.len() * ENTRY).next_multiple_of(PAGE);
+    for part in parts {
+        table.extend((part.kind as u32).to_le_bytes());
+        table.extend((part.element as u32).to_le_bytes());
+        table.extend((offset as u64).to_le_bytes());
+        table.extend((part.bytes.len() as u64).to_le_bytes());
+        table.extend(blake3::hash(part.bytes).as_bytes());
+        table.extend([0; 8]);
+        offset += part.bytes.len().next_multiple_of(PAGE);
+    }
+    (table, offset as u64)
+}
+
+/// Reads the table; sections must follow each other to the end of the file, so none can overlap or
+/// leave it. Gives what is wrong otherwise.
+pub(super) fn read_table(map: &Map, start: usize, head: &Superblock) -> Result<Vec<Entry>, String> {
+    let length = head.sections * ENTRY;
+    let table = map.get(start..start + length).ok_or("its section table is cut off")?;
+    if blake3::hash(table).as_bytes() != &head.table {
+        return Err("its section table does not match its hash".into());
+    }
+    let mut expected = start + length.next_multiple_of(PAGE);
+    require_zeros(map, start + length..expected)?;
+    let mut entries: Vec<Entry> = Vec::with_capacity(head.sections);
+    for entry in table.chunks_exact(ENTRY) {
+        let (kind, element) = (u32_at(entry, 0), u32_at(entry, 4) as usize);
+        let (offset, length) = (u64_at(entry, 8), u64_at(entry, 16));
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let end = expected.checked_add(length).filter(|&end| end <= map.len());
+        let (Some(end), true) = (end, offset == expected as u64) else {
+            return Err(format!("section {kind} does not lie within the file"));
+        };
+        if entries.iter().any(|other| other.kind == kind) {
+            return Err(format!("section {kind} occurs twice"));
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&entry[24..56]);
+        entries.push(Entry { kind, element, bytes: expected..end, hash });
+        expected = end.next_multiple_of(PAGE);
+    }
+    if expected != map.len() {
+        return Err("its sections do not fill the file".into());
+    }
+    Ok(entries)
+}
+
+fn require_zeros(map: &Map, range: Range<usize>) -> Result<(), String> {
+    match map.get(range) {
+        Some(gap) if gap.iter().all(|&byte| byte == 0) => Ok(()),
+        _ => Err("the space between sections is not empty".into()),
+    }
+}
+
+/// The sections of a mapped file.
+pub(crate) struct Sections<'a> {
+    pub(super) path: &'a Path,
+    pub(super) map: &'a Arc<Map>,
+    pub(super) head: &'a Superblock,
+    pub(super) table: &'a [Entry],
+}
+
+impl<'a> Sections<'a> {
+    /// The error that the file is damaged.
+    pub(crate) fn damaged(&self, what: &str) -> OpenError {
+        OpenError::Damaged { path: self.path.to_path_buf(), what: what.to_owned() }
+    }
+
+    /// How the rows are compared.
+    pub(crate) fn metric(&self) -> Metric {
+        self.head.metric
+    }
+
+    /// The rows.
+    pub(crate) fn vectors(&self) -> Result<Vectors, OpenError> {
+        let (rows, dim) = (self.head.rows, self.head.dim);
+        let values = self.array(PartKind::Rows, rows.checked_mul(vectors::stride(dim)))?;
+        Vectors::from_padded(values, dim).ok_or_else(|| self.damaged("its rows are not whole"))
+    }
+
+    /// A section of exactly `len` values; no length can be right when `len` is none.
+    pub(crate) fn array<T: Pod>(&self, kind: PartKind, len: Option<usize>) -> Result<Array<T>, OpenError> {
+        let array = self.list(kind)?;
+        if len != Some(array.len()) {
+            return Err(
+                self.damaged(&format!("{kind:?} holds {} values, not those of its rows", array.len()))
+            );
+        }
+        Ok(array)
+    }
+
+    /// A section of any number of values.
+    pub(crate) fn list<T: Pod>(&self, kind: PartKind) -> Result<Array<T>, OpenError> {
+        let entry = self.entry(kind)?;
+        (entry.element == size_of::<T>())
+            .then(|| Array::mapped(Arc::clone(self.map), entry.bytes.clone()))
+            .flatten()
+            .ok_or_else(|| self.damaged(&format!("{kind:?} does not hold whole values")))
+    }
+
+    /// The bytes of a section.
+    pub(crate) fn bytes(&self, kind: PartKind) -> Result<&'a [u8], OpenError> {
+        let map: &'a Map = self.map;
+        Ok(&map[self.entry(kind)?.bytes.clone()])
+    }
+
+    /// Compares one section with its hash.
+    pub(crate) fn check(&self, kind: PartKind) -> Result<(), OpenError> {
+        self.check_entry(self.entry(kind)?)
+    }
+
+    /// Compares all sections with their hashes, and the space between them with zeros.
+    pub(crate) fn check_all(&self) -> Result<(), OpenError> {
+        for entry in self.table {
+            self.check_entry(entry)?;
+            let gap = entry.bytes.end..entry.bytes.end.next_multiple_of(PAGE);
+            require_zeros(self.map, gap).map_err(|what| self.damaged(&what))?;
+        }
+        Ok(())
+    }
+
+    fn check_entry(&self, entry: &Entry) -> Result<(), OpenError> {
+        if blake3::hash(&self.map[entry.bytes.clone()]).as_bytes() != &entry.hash {
+            return Err(self.damaged(&format!("section {} does not match its hash", entry.kind)));
+        }
+        Ok(())
+    }
+
+    fn entry(&self, kind: PartKind) -> Result<&'a Entry, OpenError> {
+        let entry = self.table.iter().find(|entry| entry.kind == kind as u32);
+        entry.ok_or_else(|| self.damaged(&format!("it has no {kind:?}")))
+    }
+}

@@ -1,0 +1,239 @@
+//! What a graph search remembers: its candidates in order and the nodes it has seen.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Mutex;
+
+/// A candidate as one integer: the distance's order in the high half, then the id, then a mark in the
+/// lowest bit that tells whether its links were followed. Integers compare as `(distance, id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Candidate(u64);
+
+const SIGN: u32 = 1 << 31;
+
+impl Candidate {
+    #[inline]
+    pub(crate) fn new(distance: f32, id: u32) -> Self {
+        let bits = distance.to_bits();
+        let order = if bits & SIGN == 0 { bits | SIGN } else { !bits };
+        Self(u64::from(order) << 32 | u64::from(id) << 1)
+    }
+
+    #[inline]
+    pub(crate) fn distance(self) -> f32 {
+        let order = (self.0 >> 32) as u32;
+        f32::from_bits(if order & SIGN == 0 { !order } else { order & !SIGN })
+    }
+
+    #[inline]
+    pub(crate) fn id(self) -> u32 {
+        self.0 as u32 >> 1
+    }
+
+    #[inline]
+    fn is_followed(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// The nearest candidates seen, at most `width`, in order.
+#[derive(Default)]
+pub(crate) struct Beam {
+    sorted: Vec<Candidate>,
+    width: usize,
+    /// No candidate before this one waits to be followed.
+    next: usize,
+}
+
+impl Beam {
+    pub(crate) fn restart(&mut self, width: usize) {
+        self.sorted.clear();
+        self.width = width;
+        self.next = 0;
+    }
+
+    /// Keeps a candidate that is among the nearest.
+    #[inline]
+    pub(crate) fn offer(&mut self, candidate: Candidate) {
+        if self.sorted.len() == self.width {
+            match self.sorted.last() {
+                Some(&last) if candidate < last => self.sorted.pop(),
+                _ => return,
+            };
+        }
+        let at = self.sorted.partition_point(|&kept| kept < candidate);
+        self.sorted.insert(at, candidate);
+        self.next = self.next.min(at);
+    }
+
+    /// The nearest candidate whose links were not followed yet; it counts as followed now.
+    #[inline]
+    pub(crate) fn follow(&mut self) -> Option<u32> {
+        self.skip_followed();
+        let candidate = self.sorted.get_mut(self.next)?;
+        candidate.0 |= 1;
+        let id = candidate.id();
+        self.next += 1;
+        Some(id)
+    }
+
+    /// The node that would be followed next.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Option<u32> {
+        self.skip_followed();
+        self.sorted.get(self.next).map(|candidate| candidate.id())
+    }
+
+    #[inline]
+    fn skip_followed(&mut self) {
+        while self.sorted.get(self.next).is_some_and(|candidate| candidate.is_followed()) {
+            self.next += 1;
+        }
+    }
+
+    /// The candidates kept, nearest first.
+    pub(crate) fn nearest(&self) -> impl Iterator<Item = Candidate> {
+        self.sorted.iter().map(|candidate| Candidate(candidate.0 & !1))
+    }
+}
+
+/// The nodes seen: a bit each, and a list of them so that forgetting costs no more than seeing.
+#[derive(Default)]
+pub(crate) struct Seen {
+    words: Vec<u64>,
+    touched: Vec<u32>,
+}
+
+impl Seen {
+    /// Marks a node; true when it is new.
+    #[inline]
+    pub(crate) fn insert(&mut self, id: u32) -> bool {
+        let word = &mut self.words[id as usize / 64];
+        let bit = 1 << (id % 64);
+        let new = *word & bit == 0;
+        if new {
+            *word |= bit;
+            self.touched.push(id);
+        }
+        new
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for id in self.touched.drain(..) {
+            self.words[id as usize / 64] = 0;
+        }
+    }
+}
+
+/// The memory of one search, kept for the next.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) beam: Beam,
+    pub(crate) seen: Seen,
+    /// Nodes of one list that were not seen before, then their distances.
+    pub(crate) fresh: Vec<u32>,
+    pub(crate) distances: Vec<f32>,
+}
+
+/// Scratch memory of the searches that run at the same time.
+#[derive(Default)]
+pub(crate) struct Pools {
+    idle: Mutex<Vec<Scratch>>,
+}
+
+impl Pools {
+    /// Memory for a search among `n` nodes; it comes back when the lease is dropped.
+    pub(crate) fn take(&self, n: usize) -> Lease<'_> {
+        let mut scratch = self.lock().pop().unwrap_or_default();
+        scratch.seen.clear();
+        scratch.seen.words.resize(n.div_ceil(64), 0);
+        Lease { pools: self, scratch }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
+        // Scratch memory is cleared before use, so a panic elsewhere leaves nothing wrong in it.
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Scratch memory on loan.
+pub(crate) struct Lease<'a> {
+    pools: &'a Pools,
+    scratch: Scratch,
+}
+
+impl Deref for Lease<'_> {
+    type Target = Scratch;
+
+    fn deref(&self) -> &Scratch {
+        &self.scratch
+    }
+}
+
+impl DerefMut for Lease<'_> {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.pools.lock().push(std::mem::take(&mut self.scratch));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn candidates_order_as_distance_then_id(a: f32, b: f32, i in 0u32..1 << 31, j in 0u32..1 << 31) {
+            let (x, y) = (Candidate::new(a, i), Candidate::new(b, j));
+            prop_assert_eq!(x.cmp(&y), a.total_cmp(&b).then(i.cmp(&j)));
+            prop_assert_eq!((x.distance().to_bits(), x.id()), (a.to_bits(), i));
+        }
+
+        #[test]
+        fn a_beam_follows_the_nearest_first(offers in prop::collection::vec((0u8..20, 0u32..50), 0..60)) {
+            // All offered at once: what is followed is the sorted beam.
+            let mut beam = Beam::default();
+            beam.restart(8);
+            let mut want: Vec<Candidate> = Vec::new();
+            for (distance, id) in offers {
+                let candidate = Candidate::new(f32::from(distance), id);
+                if !want.contains(&candidate) {
+                    beam.offer(candidate);
+                    want.push(candidate);
+                }
+            }
+            want.sort();
+            want.truncate(8);
+            prop_assert_eq!(beam.nearest().collect::<Vec<_>>(), want.clone());
+            prop_assert_eq!(beam.peek(), want.first().map(|c| c.id()));
+            let followed: Vec<u32> = std::iter::from_fn(|| beam.follow()).collect();
+            prop_assert_eq!(followed, want.iter().map(|c| c.id()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_nearer_candidate_is_followed_before_the_rest() {
+        let mut beam = Beam::default();
+        beam.restart(2);
+        beam.offer(Candidate::new(5.0, 1));
+        beam.offer(Candidate::new(6.0, 2));
+        assert_eq!(beam.follow(), Some(1));
+        beam.offer(Candidate::new(1.0, 3)); // pushes out node 2
+        assert_eq!((beam.follow(), beam.follow()), (Some(3), None));
+    }
+
+    #[test]
+    fn seen_forgets() {
+        let pools = Pools::default();
+        {
+            let mut scratch = pools.take(100);
+            assert!(scratch.seen.insert(99) && !scratch.seen.insert(99));
+        }
+        assert!(pools.take(100).seen.insert(99));
+    }
+}

@@ -1,0 +1,165 @@
+//! What every index answers: the nearest rows of a batch of queries.
+
+use crate::{Part, Spec};
+use data::{Hits, Id, Metric, Rows};
+use std::num::NonZeroUsize;
+use thiserror::Error;
+
+/// Which rows may be returned.
+#[derive(Clone, Copy, Default)]
+pub enum Filter<'a> {
+    /// Every row.
+    #[default]
+    All,
+    /// The rows for which the function is true. It may be asked about any row, in any order, from
+    /// several threads, and must give the same answer each time.
+    When(&'a (dyn Fn(Id) -> bool + Sync)),
+}
+
+/// How hard to search; `None` leaves the choice to the index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Width of a graph search, rows (`efSearch`); at least `k` is used.
+    pub beam: Option<NonZeroUsize>,
+}
+
+/// What is asked of an index, the same for every query of a batch.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Answers wanted a query.
+    pub k: NonZeroUsize,
+    /// Which rows may be returned.
+    pub filter: Filter<'a>,
+    /// How hard to search.
+    pub effort: Effort,
+}
+
+impl Request<'_> {
+    /// The `k` nearest of all rows, with the index's own effort.
+    #[must_use]
+    pub fn top(k: NonZeroUsize) -> Self {
+        Self { k, filter: Filter::All, effort: Effort::default() }
+    }
+}
+
+/// What a batch cost; equal inputs give equal counts at any thread count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Distances computed between a query and a row.
+    pub distances: u64,
+    /// Graph nodes whose links were followed.
+    pub hops: u64,
+}
+
+impl std::ops::AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.distances += other.distances;
+        self.hops += other.hops;
+    }
+}
+
+/// Why a search was refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SearchError {
+    /// The queries have another length than the rows.
+    #[error("queries have {got} dimensions, the index has {want}; embed them with the index's own model")]
+    Dim {
+        /// Values a query.
+        got: usize,
+        /// Values a row of the index.
+        want: usize,
+    },
+    /// The effort sets a knob that this index does not read.
+    #[error("{spec} reads no {knob}; leave it out")]
+    UnusedKnob {
+        /// The index.
+        spec: Spec,
+        /// The knob, as [`Effort`] names it.
+        knob: &'static str,
+    },
+    /// A query holds NaN or an infinity.
+    #[error("query {query} holds a value that is not finite")]
+    NotFinite {
+        /// Position in the batch.
+        query: usize,
+    },
+}
+
+/// A built index: immutable rows with a way to find the nearest.
+///
+/// Distances follow [`Metric`]: smaller is nearer; ties go to the lower id. Ids are the positions of
+/// the rows the index was built from.
+pub trait Index: Send + Sync {
+    /// How the index was made.
+    fn spec(&self) -> Spec;
+
+    /// Values a row.
+    fn dim(&self) -> usize;
+
+    /// How rows are compared.
+    fn metric(&self) -> Metric;
+
+    /// Number of rows, never zero.
+    fn len(&self) -> usize;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The effort used where a request names none; a knob that is `None` here is not read.
+    fn effort(&self) -> Effort;
+
+    /// Answers a request that [`search`](trait.Index.html#method.search) has checked and completed;
+    /// appends one list a query to `hits`.
+    ///
+    /// # Errors
+    /// When the rows cannot be reached.
+    fn search_resolved(
+        &self,
+        queries: Rows<'_, f32>,
+        request: &Request<'_>,
+        hits: &mut Hits,
+    ) -> Result<Stats, SearchError>;
+
+    /// The arrays that a file needs to bring the index back.
+    fn parts(&self) -> Vec<Part<'_>>;
+}
+
+impl dyn Index + '_ {
+    /// Finds the nearest rows of each query; `hits` is emptied, then holds one list a query.
+    ///
+    /// A list is shorter than `k` only where fewer rows pass the filter.
+    ///
+    /// # Errors
+    /// When the queries have another dimension than the rows or hold a value that is not finite, or
+    /// the effort sets a knob that this index does not read.
+    pub fn search(
+        &self,
+        queries: Rows<'_, f32>,
+        request: &Request<'_>,
+        hits: &mut Hits,
+    ) -> Result<Stats, SearchError> {
+        if queries.dim() != self.dim() {
+            return Err(SearchError::Dim { got: queries.dim(), want: self.dim() });
+        }
+        if let Some(query) = queries.iter().position(|row| !row.iter().all(|v| v.is_finite())) {
+            return Err(SearchError::NotFinite { query });
+        }
+        let effort = self.resolve(request.effort)?;
+        hits.clear();
+        self.search_resolved(queries, &Request { effort, ..*request }, hits)
+    }
+
+    /// The effort asked for, with the index's own values in its gaps.
+    fn resolve(&self, asked: Effort) -> Result<Effort, SearchError> {
+        let own = self.effort();
+        let knob = |name, asked: Option<NonZeroUsize>, own: Option<NonZeroUsize>| match (asked, own) {
+            (Some(_), None) => Err(SearchError::UnusedKnob { spec: self.spec(), knob: name }),
+            (asked, own) => Ok(asked.or(own)),
+        };
+        // Taken apart, so that a new knob cannot be forgotten here.
+        let Effort { beam } = asked;
+        Ok(Effort { beam: knob("beam", beam, own.beam)? })
+    }
+}

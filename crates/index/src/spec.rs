@@ -1,0 +1,199 @@
+//! An index is a sentence: one line says how it is made.
+//!
+//! ```text
+//! spec := "Flat" | "HNSW" links ["_efc" beam] [",Flat"]
+//! ```
+//! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
+//! that finds them (`efConstruction`). The faiss spelling `HNSW32,Flat` is accepted.
+
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// How an index is made; printing and parsing give it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// How the rows are arranged and visited.
+    pub layout: Layout,
+}
+
+/// How rows are arranged and visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Every row is compared with every query: exact.
+    Scan,
+    /// A layered graph of near neighbours.
+    Hnsw(HnswSpec),
+}
+
+/// The shape of an HNSW graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HnswSpec {
+    links: u32,
+    construction: u32,
+}
+
+/// Why a line is not a spec.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ParseSpecError {
+    /// The first word names no layout.
+    #[error("\"{0}\" names no index; write Flat, HNSW16 or HNSW16_efc400")]
+    Unknown(String),
+    /// A count is missing or is no whole number.
+    #[error("\"{text}\" is no count for {what}; write one as in HNSW16_efc400")]
+    Count {
+        /// What the number is.
+        what: &'static str,
+        /// What was read.
+        text: String,
+    },
+    /// A node with these many links makes no graph.
+    #[error("HNSW{0}: a node needs 2 to {max} links; 16 or 32 suit most data", max = HnswSpec::MAX_LINKS)]
+    Links(u32),
+    /// The construction beam cannot offer the links, or is absurd.
+    #[error("HNSW{links}_efc{construction}: the construction beam must hold at least the {links} links \
+             and at most {max} rows", max = HnswSpec::MAX_CONSTRUCTION)]
+    Construction {
+        /// Links asked for.
+        links: u32,
+        /// The beam asked for.
+        construction: u32,
+    },
+}
+
+impl Spec {
+    /// One spec of each kind, for tests that must hold for all of them.
+    pub const EXAMPLES: [&'static str; 3] = ["Flat", "HNSW16", "HNSW8_efc100"];
+
+    /// The exact scan.
+    pub const FLAT: Self = Self { layout: Layout::Scan };
+}
+
+impl HnswSpec {
+    /// The construction beam where the line names none. Part of the grammar: it never changes.
+    pub const CONSTRUCTION: u32 = 200;
+    /// Most links a node may make.
+    pub const MAX_LINKS: u32 = 512;
+    /// Widest construction beam.
+    pub const MAX_CONSTRUCTION: u32 = 65_536;
+
+    /// A graph whose nodes make `links` links, found by a search of width `construction`.
+    ///
+    /// # Errors
+    /// When a value is out of range.
+    pub fn new(links: u32, construction: u32) -> Result<Self, ParseSpecError> {
+        if !(2..=Self::MAX_LINKS).contains(&links) {
+            return Err(ParseSpecError::Links(links));
+        }
+        if !(links..=Self::MAX_CONSTRUCTION).contains(&construction) {
+            return Err(ParseSpecError::Construction { links, construction });
+        }
+        Ok(Self { links, construction })
+    }
+
+    /// Links a node makes when it is inserted; the cap above level 0.
+    #[must_use]
+    pub fn links(self) -> usize {
+        self.links as usize
+    }
+
+    /// Cap on the links of a node at level 0.
+    #[must_use]
+    pub fn base_links(self) -> usize {
+        2 * self.links as usize
+    }
+
+    /// Width of the search that finds a new node's neighbours.
+    #[must_use]
+    pub fn construction(self) -> usize {
+        self.construction as usize
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.layout {
+            Layout::Scan => f.write_str("Flat"),
+            Layout::Hnsw(HnswSpec { links, construction: HnswSpec::CONSTRUCTION }) => {
+                write!(f, "HNSW{links}")
+            }
+            Layout::Hnsw(HnswSpec { links, construction }) => write!(f, "HNSW{links}_efc{construction}"),
+        }
+    }
+}
+
+impl FromStr for Spec {
+    type Err = ParseSpecError;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        if line == "Flat" {
+            return Ok(Self::FLAT);
+        }
+        let body = line.strip_suffix(",Flat").unwrap_or(line);
+        let Some(shape) = body.strip_prefix("HNSW") else { return Err(ParseSpecError::Unknown(line.into())) };
+        let (links, construction) = match shape.split_once("_efc") {
+            Some((links, beam)) => (links, count("the construction beam", beam)?),
+            None => (shape, HnswSpec::CONSTRUCTION),
+        };
+        let layout = Layout::Hnsw(HnswSpec::new(count("the links of a node", links)?, construction)?);
+        Ok(Self { layout })
+    }
+}
+
+/// A whole number; signs and spaces are not.
+fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecError> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or_else(|| ParseSpecError::Count { what, text: text.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spec() -> impl Strategy<Value = Spec> {
+        let hnsw = (2..=HnswSpec::MAX_LINKS)
+            .prop_flat_map(|links| (Just(links), links..=HnswSpec::MAX_CONSTRUCTION))
+            .prop_map(|(links, beam)| Layout::Hnsw(HnswSpec::new(links, beam).unwrap()));
+        prop_oneof![Just(Layout::Scan), hnsw].prop_map(|layout| Spec { layout })
+    }
+
+    proptest! {
+        #[test]
+        fn specs_survive_printing(spec in spec()) {
+            prop_assert_eq!(spec.to_string().parse(), Ok(spec));
+        }
+
+        #[test]
+        fn no_line_panics(line in "(HNSW|Flat)?[0-9A-Za-z_,+ -]{0,12}") {
+            if let Ok(spec) = line.parse::<Spec>() {
+                prop_assert_eq!(spec.to_string().parse(), Ok(spec));
+            }
+        }
+    }
+
+    #[test]
+    fn examples_are_canonical() {
+        for line in Spec::EXAMPLES {
+            assert_eq!(line.parse::<Spec>().unwrap().to_string(), line);
+        }
+        assert_eq!("HNSW32,Flat".parse::<Spec>().unwrap().to_string(), "HNSW32");
+        assert_eq!("HNSW32_efc200".parse::<Spec>().unwrap().to_string(), "HNSW32");
+    }
+
+    #[test]
+    fn impossible_specs_say_why() {
+        let why = |line: &str| line.parse::<Spec>().unwrap_err().to_string();
+        assert_eq!(why("PQ8"), "\"PQ8\" names no index; write Flat, HNSW16 or HNSW16_efc400");
+        assert_eq!(why("HNSW1"), "HNSW1: a node needs 2 to 512 links; 16 or 32 suit most data");
+        assert!(why("HNSW16_efc8").contains("must hold at least the 16 links and at most 65536 rows"));
+        assert!(why("HNSWx").starts_with("\"x\" is no count for the links of a node"));
+        assert!(why("HNSW16_efc").starts_with("\"\" is no count for the construction beam"));
+        assert!(why("HNSW99999999999").contains("is no count"));
+        assert!(why("HNSW+16").contains("is no count"));
+        assert!(why("HNSW300").contains("HNSW300_efc200"));
+    }
+}

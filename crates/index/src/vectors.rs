@@ -1,0 +1,65 @@
+//! The rows of an index, each padded with zeros to whole cache lines.
+//!
+//! Zeros change no distance (see `kernels::distance`), and a row that starts on a cache line is read
+//! in the fewest of them.
+
+use crate::array::{Array, LINE};
+use data::Rows;
+
+/// Values of one cache line.
+const STEP: usize = LINE / size_of::<f32>();
+
+/// `len x stride` values, of which the first `dim` of each row are its vector.
+pub(crate) struct Vectors {
+    values: Array<f32>,
+    dim: usize,
+}
+
+/// Values a padded row of `dim` takes.
+pub(crate) fn stride(dim: usize) -> usize {
+    dim.next_multiple_of(STEP)
+}
+
+/// The vector followed by zeros, as rows are stored.
+pub(crate) fn padded(vector: &[f32]) -> Vec<f32> {
+    let mut padded = vector.to_vec();
+    padded.resize(stride(vector.len()), 0.0);
+    padded
+}
+
+impl Vectors {
+    /// Copies `rows`.
+    pub(crate) fn copy(rows: Rows<'_, f32>) -> Self {
+        let (dim, stride) = (rows.dim(), stride(rows.dim()));
+        let mut values = Array::filled(rows.len() * stride, 0.0);
+        for (to, row) in values.as_mut().chunks_exact_mut(stride).zip(rows.iter()) {
+            to[..dim].copy_from_slice(row);
+        }
+        Self { values, dim }
+    }
+
+    /// Takes rows that are padded already; none when they are not whole.
+    pub(crate) fn from_padded(values: Array<f32>, dim: usize) -> Option<Self> {
+        (dim > 0 && values.len().is_multiple_of(stride(dim))).then_some(Self { values, dim })
+    }
+
+    /// Values a row, without padding.
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Values a row, with padding.
+    pub(crate) fn stride(&self) -> usize {
+        stride(self.dim)
+    }
+
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() / self.stride()
+    }
+
+    /// All values, row after row, with padding.
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        &self.values
+    }
+}
