@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod clustering;
+mod difference;
 mod error;
 mod interval;
 mod neighbours;
@@ -17,9 +18,10 @@ mod strip;
 mod tsne;
 
 pub use clustering::nmi;
+pub use difference::{Score, difference};
 pub use error::EvalError;
 pub use interval::Estimate;
 pub use neighbours::{Neighbour, neighbours};
 pub use protocol::Protocol;
-pub use retrieval::{Options, Outcome, Retrieval, Score, Task, difference, retrieval, worst_failures};
+pub use retrieval::{Options, Outcome, Retrieval, Task, retrieval, worst_failures};
 pub use tsne::{TsneError, TsneOptions, tsne};

@@ -32,11 +32,12 @@ pub fn neighbours(task: &Task<'_>, query: usize, k: usize) -> Result<Vec<Neighbo
     strip.fill(task.rows, task.metric, &[query], task.gallery);
     let mut nearest = Nearest::new();
     nearest.reset(k);
-    strip.each(0, |place, distance| {
+    strip.within(0, nearest.limit(), |place, distance| {
         let other = task.gallery[place];
-        if nearest.wants(distance) && task.answers(query, other) {
+        if task.answers(query, other) {
             nearest.offer(Hit { id: other as u64, distance });
         }
+        nearest.limit()
     });
     let label = task.labels[query];
     let answer = |hit: &Hit| {

@@ -171,13 +171,15 @@ pub fn line_chart(chart: &LineChart) -> String {
 /// The first bar of each group, the one the chart is about, has its value written above it.
 #[must_use]
 pub fn bars(title: &str, groups: &[String], bars: &[Bars]) -> String {
-    let frame = Frame { width: 640.0, height: 310.0, left: 46.0, right: 6.0, top: 64.0, bottom: 28.0 };
+    // Narrow enough to be read on a phone, unless there is much to show.
+    let width = (60.0 + 20.0 * (groups.len() * bars.len()) as f64).clamp(500.0, 1000.0);
+    let frame = Frame { width, height: 310.0, left: 46.0, right: 6.0, top: 64.0, bottom: 28.0 };
     let slot = 1.0 / groups.len().max(1) as f64;
-    let width = slot * 0.8 / bars.len().max(1) as f64;
+    let share = slot * 0.8 / bars.len().max(1) as f64;
     let names: Vec<&str> = bars.iter().map(|bars| bars.name.as_str()).collect();
     let bar = |group: usize, place: usize, estimate: Estimate| {
-        let start = group as f64 * slot + slot * 0.1 + place as f64 * width;
-        let (left, right) = (frame.x(start), frame.x(start + width) - 2.0);
+        let start = group as f64 * slot + slot * 0.1 + place as f64 * share;
+        let (left, right) = (frame.x(start), frame.x(start + share) - 2.0);
         let middle = short(f64::midpoint(left, right));
         let y = |share: f64| frame.y(share.clamp(0.0, 1.0));
         let top = y(estimate.value);

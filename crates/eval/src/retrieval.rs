@@ -9,7 +9,7 @@
 
 use crate::interval::ByClass;
 use crate::strip::{Nearest, Strip};
-use crate::{Estimate, EvalError, Protocol, nmi, ranking};
+use crate::{Estimate, EvalError, Protocol, Score, nmi, ranking};
 use data::{Hit, Metric, Rows};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
@@ -155,7 +155,8 @@ impl Retrieval {
     }
 }
 
-/// Measures `task` exactly. `progress(done, all)` counts queries and may be called from any thread.
+/// Measures `task` exactly. `progress(done, all)` counts queries and may be called from any thread; the
+/// clusterings come after the last query and have no progress.
 ///
 /// Runs on the caller's rayon pool; the numbers do not depend on its size.
 ///
@@ -197,48 +198,6 @@ pub fn retrieval(
         return Err(EvalError::NoQueries { queries: task.queries.len() });
     }
     summarise(task, options, &cuts, per_query)
-}
-
-/// A score that a single query has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Score {
-    /// Whether a right picture is among the k nearest.
-    Recall(usize),
-    /// Average precision at R.
-    MapAtR,
-    /// R-precision.
-    RPrecision,
-}
-
-impl Score {
-    fn of(self, outcome: &Outcome) -> f64 {
-        match self {
-            Self::Recall(k) => f64::from(u8::from(outcome.first_right <= k)),
-            Self::MapAtR => outcome.average_precision,
-            Self::RPrecision => outcome.r_precision,
-        }
-    }
-}
-
-/// How much better `ours` is than `theirs`, query by query: the mean difference of `score` with its
-/// interval over the classes. Pairing removes what both find hard, so it sees smaller differences than
-/// two separate intervals do.
-///
-/// # Errors
-/// When the two did not answer the same queries under the same protocol.
-pub fn difference(ours: &Retrieval, theirs: &Retrieval, score: Score) -> Result<Estimate, EvalError> {
-    let (one, other) = (&ours.protocol, &theirs.protocol);
-    let same =
-        |(a, b): (&Outcome, &Outcome)| (a.query, a.label, a.relevant) == (b.query, b.label, b.relevant);
-    if one.id() != other.id()
-        || ours.queries != theirs.queries
-        || !ours.per_query.iter().zip(&theirs.per_query).all(same)
-    {
-        return Err(EvalError::NotComparable { ours: one.id(), theirs: other.id() });
-    }
-    let pairs = ours.per_query.iter().zip(&theirs.per_query);
-    let rows = pairs.map(|(a, b)| (a.label, vec![score.of(a) - score.of(b)]));
-    Ok(ByClass::new(1, rows).estimates(one.resamples, one.seed, (-1.0, 1.0))[0])
 }
 
 /// The queries that failed worst: their first right answer is furthest down. Only queries whose nearest
@@ -371,10 +330,11 @@ fn outcome(
     let label = task.labels[query];
     let is_right = |row: usize| task.labels[row] == label;
     nearest.reset(relevant.max(largest_cut));
-    strip.each(place, |member, distance| {
-        if nearest.wants(distance) && task.answers(query, task.gallery[member]) {
+    strip.within(place, nearest.limit(), |member, distance| {
+        if task.answers(query, task.gallery[member]) {
             nearest.offer(Hit { id: task.gallery[member] as u64, distance });
         }
+        nearest.limit()
     });
     let kept = nearest.finish();
     let right: Vec<bool> = kept.iter().map(|hit| is_right(hit.id as usize)).collect();
@@ -387,11 +347,10 @@ fn outcome(
     let mut tied =
         (1..kept.len()).any(|i| kept[i - 1].distance == kept[i].distance && right[i - 1] != right[i]);
     // Equals of the last one kept may have been left out.
-    strip.each(place, |member, distance| {
-        if distance == last && !tied {
-            let other = task.gallery[member];
-            tied = is_right(other) != last_right && task.answers(query, other);
-        }
+    strip.within(place, last, |member, distance| {
+        let other = task.gallery[member];
+        tied |= distance == last && is_right(other) != last_right && task.answers(query, other);
+        last
     });
     Some(Outcome {
         query,
@@ -411,22 +370,21 @@ fn first_right_beyond(task: &Task<'_>, strip: &Strip, (place, query): (usize, us
         task.answers(query, other).then_some(Hit { id: other as u64, distance })
     };
     let mut first: Option<Hit> = None;
-    strip.each(place, |member, distance| {
+    strip.within(place, f32::INFINITY, |member, distance| {
         if task.labels[task.gallery[member]] == task.labels[query]
             && let Some(hit) = hit(member, distance)
             && first.is_none_or(|first| hit.order(&first).is_lt())
         {
             first = Some(hit);
         }
+        first.map_or(f32::INFINITY, |first| first.distance)
     });
     let first = first?;
     let mut before = 0;
-    strip.each(place, |member, distance| {
-        if distance <= first.distance
-            && let Some(hit) = hit(member, distance)
-        {
-            before += usize::from(hit.order(&first).is_lt());
-        }
+    strip.within(place, first.distance, |member, distance| {
+        let hit = hit(member, distance);
+        before += usize::from(hit.is_some_and(|hit| hit.order(&first).is_lt()));
+        first.distance
     });
     Some(before + 1)
 }

@@ -5,6 +5,8 @@ use data::{Hit, Metric, Rows};
 
 /// Gallery rows a tile: 256 rows of 128 dimensions fill 128 KiB, which stays in the second-level cache.
 const TILE: usize = 256;
+/// Distances compared with a limit at once.
+const GROUP: usize = 16;
 
 /// Reusable buffers of one worker.
 pub(crate) struct Strip {
@@ -51,15 +53,24 @@ impl Strip {
         }
     }
 
-    /// Gives `see` the distance of query `query` of the block to each member of the gallery, by the
-    /// member's place in it.
+    /// Gives `see` the members of the gallery, by their place in it, whose distance to query `query` of
+    /// the block is `limit` or less. `see` returns the limit from then on, which must not grow.
     #[inline]
-    pub(crate) fn each(&self, query: usize, mut see: impl FnMut(usize, f32)) {
-        // Loops over slices, not one long iterator: this runs once for every pair of pictures.
+    pub(crate) fn within(&self, query: usize, mut limit: f32, mut see: impl FnMut(usize, f32) -> f32) {
+        // This runs once for every pair of pictures, and few pairs are near: sixteen are compared at once.
         for (number, tile) in self.distances.chunks((self.block * TILE).max(1)).enumerate() {
             let members = tile.len() / self.block;
-            for (i, &distance) in tile[query * members..(query + 1) * members].iter().enumerate() {
-                see(number * TILE + i, distance);
+            let (groups, rest) = tile[query * members..(query + 1) * members].as_chunks::<GROUP>();
+            let groups = groups.iter().map(<[f32; GROUP]>::as_slice).chain([rest]);
+            for (group, distances) in groups.enumerate() {
+                if !distances.iter().fold(false, |any, &distance| any | (distance <= limit)) {
+                    continue;
+                }
+                for (i, &distance) in distances.iter().enumerate() {
+                    if distance <= limit {
+                        limit = see(number * TILE + group * GROUP + i, distance);
+                    }
+                }
             }
         }
     }
@@ -98,10 +109,10 @@ impl Nearest {
         self.furthest = if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY };
     }
 
-    /// Whether a candidate at `distance` could still be among the nearest.
+    /// Only candidates at this distance or less are wanted.
     #[inline]
-    pub(crate) fn wants(&self, distance: f32) -> bool {
-        distance <= self.furthest && self.k > 0
+    pub(crate) fn limit(&self) -> f32 {
+        self.furthest
     }
 
     /// Takes a candidate that is wanted.
@@ -147,7 +158,7 @@ mod tests {
             let mut nearest = Nearest::new();
             nearest.reset(k);
             for hit in hits {
-                if nearest.wants(hit.distance) {
+                if hit.distance <= nearest.limit() {
                     nearest.offer(hit);
                 }
             }
@@ -166,10 +177,18 @@ mod tests {
             strip.fill(rows, metric, &queries, &gallery);
             for (i, &query) in queries.iter().enumerate() {
                 let mut got = Vec::new();
-                strip.each(i, |place, distance| {
+                strip.within(i, f32::INFINITY, |place, distance| {
                     assert_eq!(place, got.len());
                     got.push(distance);
+                    f32::INFINITY
                 });
+                let mut near = 0;
+                strip.within(i, 3.0, |_, distance| {
+                    assert!(distance <= 3.0);
+                    near += 1;
+                    3.0
+                });
+                prop_assert_eq!(near, got.iter().filter(|distance| **distance <= 3.0).count());
                 let want: Vec<f32> = gallery.iter().map(|&other| {
                     let pairs = || rows.row(query).iter().zip(rows.row(other));
                     if l2 { pairs().map(|(a, b)| (a - b) * (a - b)).sum() } else { -pairs().map(|(a, b)| a * b).sum::<f32>() }

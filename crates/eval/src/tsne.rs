@@ -100,10 +100,11 @@ impl Affinities {
                     strip.fill(rows, Metric::L2, queries, &everyone);
                     let of = |(i, &query): (usize, &usize)| {
                         nearest.reset(k);
-                        strip.each(i, |other, distance| {
-                            if nearest.wants(distance) && other != query {
+                        strip.within(i, nearest.limit(), |other, distance| {
+                            if other != query {
                                 nearest.offer(Hit { id: other as u64, distance });
                             }
+                            nearest.limit()
                         });
                         conditional(nearest.finish(), perplexity)
                     };
