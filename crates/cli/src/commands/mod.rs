@@ -1,0 +1,13 @@
+//! One file a command.
+
+pub mod completions;
+pub mod data;
+pub mod demo;
+pub mod embed;
+pub mod eval;
+pub mod index;
+pub mod model;
+pub mod report;
+pub mod search;
+pub mod serve;
+pub mod train;
