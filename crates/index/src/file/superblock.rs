@@ -6,7 +6,7 @@ use crate::{ParseSpecError, Spec};
 use data::Metric;
 use std::path::Path;
 
-/// Format that this program writes, and the last it reads.
+/// The format that this program writes and reads.
 pub(super) const MAJOR: u32 = 1;
 /// Additions that older readers may ignore.
 const MINOR: u32 = 0;
@@ -87,7 +87,7 @@ impl Superblock {
             return Err(OpenError::NotAnIndex { path: path.to_path_buf() });
         }
         let major = u32_at(page, at::MAJOR);
-        if major > MAJOR {
+        if major != MAJOR {
             return Err(OpenError::Version { path: path.to_path_buf(), major });
         }
         if blake3::hash(&page[..HASH]).as_bytes() != &page[HASH..] {

@@ -262,7 +262,15 @@ impl<'a> Graph<'a> {
     fn unseen(&self, node: u32, level: usize, scratch: &mut Scratch) {
         let Scratch { seen, fresh, .. } = scratch;
         fresh.clear();
-        fresh.extend(self.links(node, level).filter(|&id| seen.insert(id)));
+        // A plain loop: the same as an iterator chain took a tenth of the whole search.
+        for &id in self.slots(node, level) {
+            if id as usize >= self.n {
+                break;
+            }
+            if seen.insert(id) {
+                fresh.push(id);
+            }
+        }
     }
 
     /// Computes the distances of `scratch.fresh`.

@@ -111,15 +111,16 @@ impl Plan<'_> {
 /// Whether comparing the rows that pass costs less than walking the graph past those that do not.
 ///
 /// With a share `s` passing, a walk that collects a beam of them computes about `unfiltered / s`
-/// distances, where `unfiltered` is about `beam * M`; the scan computes `s * n`. Asking the filter
-/// about all rows is taken to cost a sixteenth of a distance each. The share is that of a sample.
+/// distances, where `unfiltered` is about `beam * M`; the scan computes `s * n`, each at a third of the
+/// cost because it knows what comes next. Asking the filter about all rows is taken to cost a sixteenth
+/// of a scan's distance each. The share is that of a sample.
 fn scan_is_cheaper(n: usize, unfiltered: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> bool {
     /// Rows asked about; all of them when there are no more.
     const SAMPLE: usize = 1024;
     let sample = n.min(SAMPLE);
     let passing = (0..sample).filter(|i| keep((i * n / sample) as Id)).count();
     let share = passing as f64 / sample as f64;
-    share * (share * n as f64 + n as f64 / 16.0) <= unfiltered as f64
+    share * (share * n as f64 + n as f64 / 16.0) <= 3.0 * unfiltered as f64
 }
 
 /// The answers to one query and their cost.
