@@ -1,2 +1,107 @@
-//! The deepembed binary.
-fn main() {}
+//! The deepembed binary: one command for the whole path from pictures to search.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod context;
+mod failure;
+mod measure;
+mod models;
+mod payload;
+mod pipeline;
+mod run_folder;
+mod talk;
+mod tensorboard;
+mod write_up;
+
+use crate::context::Context;
+use crate::failure::{Code, Failure, Outcome};
+use crate::talk::Talk;
+use clap::Parser;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Learn, measure, index and search image embeddings.
+#[derive(Parser)]
+#[command(name = "deepembed", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing but results and errors.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Seed of everything random.
+    #[arg(long, global = true, default_value_t = 1)]
+    seed: u64,
+    /// Threads; 0 takes one a core.
+    #[arg(long, global = true, default_value_t = 0)]
+    threads: usize,
+    /// Memory for the evaluator's tiles, MiB.
+    #[arg(long, global = true, default_value_t = 256, value_name = "MIB")]
+    memory: usize,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 4 data corrupt, 5 leak found, 130 interrupted.\n\
+Results go to stdout, everything else to stderr.";
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Demo(commands::demo::Args),
+    #[command(subcommand)]
+    Data(commands::data::Args),
+    #[command(subcommand)]
+    Train(commands::train::Args),
+    Embed(commands::embed::Args),
+    Eval(commands::eval::Args),
+    #[command(subcommand)]
+    Index(commands::index::Args),
+    Search(commands::search::Args),
+    Report(commands::report::Args),
+    Serve(commands::serve::Args),
+    #[command(subcommand)]
+    Model(commands::model::Args),
+    Completions(commands::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            Talk { json: false, quiet: false }.say(format!("error: {}", failure.line()));
+            failure.code.into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Outcome {
+    let stop = Arc::new(AtomicBool::new(false));
+    let heard = stop.clone();
+    // The first Ctrl-C asks for a clean stop, the second does not ask.
+    ctrlc::set_handler(move || {
+        if heard.swap(true, Ordering::Relaxed) {
+            std::process::exit(Code::Interrupted as i32);
+        }
+    })
+    .map_err(|error| Failure::new(Code::Failed, error))?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads).build();
+    let pool = Arc::new(pool.map_err(|error| Failure::new(Code::Failed, error))?);
+    let talk = Talk { json: cli.json, quiet: cli.quiet };
+    let context = Context { talk, seed: cli.seed, memory: cli.memory << 20, stop, pool: pool.clone() };
+    pool.install(|| match &cli.command {
+        Command::Demo(args) => commands::demo::run(&context, args),
+        Command::Data(args) => commands::data::run(&context, args),
+        Command::Train(args) => commands::train::run(&context, args),
+        Command::Embed(args) => commands::embed::run(&context, args),
+        Command::Eval(args) => commands::eval::run(&context, args),
+        Command::Index(args) => commands::index::run(&context, args),
+        Command::Search(args) => commands::search::run(&context, args),
+        Command::Report(args) => commands::report::run(&context, args),
+        Command::Serve(args) => commands::serve::run(&context, args),
+        Command::Model(args) => commands::model::run(&context, args),
+        Command::Completions(args) => commands::completions::run(args),
+    })
+}
