@@ -1,6 +1,7 @@
 //! Reads a tar in place: entry names to byte ranges, no unpacking.
 
-use crate::dataset::{DatasetError, MANIFEST_NAME};
+use crate::dataset::MANIFEST_NAME;
+use crate::dataset_error::DatasetError;
 use flate2::read::GzDecoder;
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -132,3 +132,13 @@ fn the_built_in_set_does_not_leak() {
     let apart = report.near_duplicates.iter().filter(|near| near.splits[0] != near.splits[1]).count();
     assert_eq!(apart, 6);
 }
+
+#[test]
+fn the_report_does_not_depend_on_the_number_of_threads() {
+    let data = Dataset::emoji().unwrap();
+    let report = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| check(&data, &silent))
+    };
+    assert_eq!(report(1), report(5));
+}
