@@ -111,7 +111,8 @@ enum Source {
     Tar(Archive),
 }
 
-/// A labelled set of pictures. See the [module](self).
+/// A labelled set of pictures, read from their source on demand: memory grows with the manifest, never with the
+/// pictures.
 #[derive(Debug)]
 pub struct Dataset {
     /// A short name: of the folder, the file, or `emoji`.
