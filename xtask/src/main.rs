@@ -6,7 +6,7 @@ mod emoji;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Checks the workspace and makes the files that it ships.
@@ -42,7 +42,7 @@ enum Set {
 
 fn main() -> Result<()> {
     match Args::parse().verb {
-        Verb::Data { set: Set::Emoji { packages, out } } => emoji(packages, out),
+        Verb::Data { set: Set::Emoji { packages, out } } => emoji(packages.as_deref(), out.as_deref()),
     }
 }
 
@@ -53,15 +53,15 @@ fn root() -> PathBuf {
 }
 
 #[cfg(feature = "assets")]
-fn emoji(packages: Option<PathBuf>, out: Option<PathBuf>) -> Result<()> {
+fn emoji(packages: Option<&Path>, out: Option<&Path>) -> Result<()> {
     let builtin = root().join("crates/data/builtin");
-    let out = out.unwrap_or_else(|| builtin.join("emoji.tar.gz"));
-    emoji::make(packages.as_deref(), &builtin, &out)
+    let out = out.map_or_else(|| builtin.join("emoji.tar.gz"), Path::to_path_buf);
+    emoji::make(packages, &builtin, &out)
 }
 
 /// Drawing needs crates that no check needs, so this command builds itself once more with them.
 #[cfg(not(feature = "assets"))]
-fn emoji(packages: Option<PathBuf>, out: Option<PathBuf>) -> Result<()> {
+fn emoji(packages: Option<&Path>, out: Option<&Path>) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["run", "--release", "--package", "xtask", "--features", "assets", "--", "data", "emoji"]);
