@@ -54,7 +54,9 @@ impl Listen {
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let listener = args.listen.bind()?;
     match (&args.run, &args.index, &args.model) {
-        (_, Some(index), Some(model)) => serve_index(context, index, models::open(model)?.into(), None, listener),
+        (_, Some(index), Some(model)) => {
+            serve_index(context, index, models::open(model)?.into(), None, listener)
+        }
         (Some(run), ..) => run_folder(context, &RunFolder::at(run), listener),
         _ => Err(Failure::message(Code::Usage, "give a run folder, or --index and --model")),
     }
