@@ -1,13 +1,23 @@
 //! The one command that runs every check and makes every shipped file.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "what the checks say is what this program is for")]
 
+#[cfg(test)]
+mod arrows;
+mod book;
+mod checks;
 #[cfg(feature = "assets")]
 mod emoji;
+mod golden;
+mod policy;
+#[cfg(test)]
+mod tree;
+mod workspace;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::ExitCode;
 
 /// Checks the workspace and makes the files that it ships.
 #[derive(Parser)]
@@ -19,11 +29,22 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Make data files that are committed.
-    Data {
-        #[command(subcommand)]
-        set: Set,
+    /// Run every check, in order, until one fails.
+    Test {
+        /// Leave out what needs a browser, other programs or the network.
+        #[arg(long)]
+        fast: bool,
+        /// Run only this check; may be given several times.
+        #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(checks::names()))]
+        only: Vec<String>,
     },
+    /// Write the golden files anew with Python; the difference is for a person to read.
+    Golden,
+    /// Run the commands that the README and the book show.
+    Book,
+    /// Make data files that are committed.
+    #[command(subcommand)]
+    Data(Set),
 }
 
 #[derive(Subcommand)]
@@ -40,45 +61,33 @@ enum Set {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     match Args::parse().verb {
-        Verb::Data { set: Set::Emoji { packages, out } } => emoji(packages, out),
+        Verb::Test { fast, only } => return Ok(checks::run(fast, &only)),
+        Verb::Golden => golden::write()?,
+        Verb::Book => book::run()?,
+        Verb::Data(set) => make(set)?,
     }
-}
-
-/// The root of the workspace.
-fn root() -> PathBuf {
-    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().map_or(xtask.clone(), PathBuf::from)
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(feature = "assets")]
-fn emoji(packages: Option<PathBuf>, out: Option<PathBuf>) -> Result<()> {
-    let builtin = root().join("crates/data/builtin");
-    let out = out.unwrap_or_else(|| builtin.join("emoji.tar.gz"));
-    emoji::make(packages.as_deref(), &builtin, &out)
-}
-
-/// Drawing needs crates that no check needs, so this command builds itself once more with them.
-#[cfg(not(feature = "assets"))]
-fn emoji(packages: Option<PathBuf>, out: Option<PathBuf>) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["run", "--release", "--package", "xtask", "--features", "assets", "--", "data", "emoji"]);
-    for (flag, value) in [("--packages", packages), ("--out", out)] {
-        if let Some(value) = value {
-            command.arg(flag).arg(std::path::absolute(value)?);
+fn make(set: Set) -> Result<()> {
+    match set {
+        Set::Emoji { packages, out } => {
+            let builtin = workspace::root().join("crates/data/builtin");
+            let out = out.unwrap_or_else(|| builtin.join("emoji.tar.gz"));
+            emoji::make(packages.as_deref(), &builtin, &out)
         }
     }
-    run(command.current_dir(root()))
 }
 
-/// Runs a command and fails when it fails.
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot start {program}; is it installed?"))?;
-    if !status.success() {
-        bail!("{program} failed: {status}");
-    }
-    Ok(())
+/// Making files needs crates that no check needs, so this program builds itself once more with them and
+/// hands its own arguments on.
+#[cfg(not(feature = "assets"))]
+fn make(_: Set) -> Result<()> {
+    let mut again = workspace::cargo();
+    again.args(["run", "--release", "--package", "xtask", "--features", "assets", "--manifest-path"]);
+    again.arg(workspace::root().join("Cargo.toml")).arg("--").args(std::env::args_os().skip(1));
+    workspace::run(&mut again)
 }
