@@ -146,3 +146,9 @@ impl From<index::SearchError> for Failure {
         Self::new(Code::Failed, error)
     }
 }
+
+impl From<serve::ServeError> for Failure {
+    fn from(error: serve::ServeError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}

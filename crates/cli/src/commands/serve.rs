@@ -6,7 +6,7 @@ use crate::models::{self, ModelName};
 use crate::payload;
 use crate::run_folder::RunFolder;
 use data::{Dataset, Embed};
-use serve::App;
+use serve::{App, Bounds};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +88,8 @@ fn serve_index(
         map: folder.map(map_of).unwrap_or_default(),
         report: folder.and_then(|folder| std::fs::read_to_string(folder.report()).ok()),
         pool: context.pool.clone(),
+        hosts: Vec::new(),
+        bounds: Bounds::default(),
     };
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
