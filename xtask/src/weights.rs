@@ -88,10 +88,22 @@ fn convert(theirs: &Weights) -> Result<Weights> {
         let (name, theirs_name) = (format!("block{block}"), format!("_blocks.{block}"));
         // The first block does not widen: its convolution is depthwise at once.
         if block > 0 {
-            put(&format!("{name}.expand"), &format!("{theirs_name}._expand_conv"), &format!("{theirs_name}._bn0"))?;
+            put(
+                &format!("{name}.expand"),
+                &format!("{theirs_name}._expand_conv"),
+                &format!("{theirs_name}._bn0"),
+            )?;
         }
-        put(&format!("{name}.depthwise"), &format!("{theirs_name}._depthwise_conv"), &format!("{theirs_name}._bn1"))?;
-        put(&format!("{name}.project"), &format!("{theirs_name}._project_conv"), &format!("{theirs_name}._bn2"))?;
+        put(
+            &format!("{name}.depthwise"),
+            &format!("{theirs_name}._depthwise_conv"),
+            &format!("{theirs_name}._bn1"),
+        )?;
+        put(
+            &format!("{name}.project"),
+            &format!("{theirs_name}._project_conv"),
+            &format!("{theirs_name}._bn2"),
+        )?;
     }
     put("head", "_conv_head", "_bn1")?;
     Ok(ours)
@@ -105,7 +117,8 @@ fn channels_last(array: &Array) -> Result<Array> {
     let mut values = Vec::with_capacity(array.values.len());
     for tap in 0..rows * columns {
         for channel in 0..channels {
-            values.extend((0..filters).map(|f| array.values[(f * channels + channel) * rows * columns + tap]));
+            values
+                .extend((0..filters).map(|f| array.values[(f * channels + channel) * rows * columns + tap]));
         }
     }
     Ok(Array { shape: vec![rows * columns * channels, filters], values })

@@ -45,8 +45,12 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
-    /// Side of the square input, pixels.
+    /// Side of the square input, pixels: what the model's contract says.
     pub size: u32,
+    /// Side of the views in training; 0 takes `size`. Somewhat smaller views train faster and better:
+    /// a random crop shows things larger than they will be (Touvron et al., NeurIPS 2019).
+    #[serde(default)]
+    pub train_size: u32,
     /// How pictures are made square.
     pub crop: Crop,
     /// Resampling filter.
@@ -57,8 +61,18 @@ impl InputConfig {
     /// The whole contract from pixels to input; both backbones take `(v - 127) / 128`.
     #[must_use]
     pub fn preprocess(&self) -> Preprocess {
+        self.preprocess_at(self.size)
+    }
+
+    /// The same for views in training.
+    #[must_use]
+    pub fn preprocess_views(&self) -> Preprocess {
+        self.preprocess_at(if self.train_size == 0 { self.size } else { self.train_size })
+    }
+
+    fn preprocess_at(&self, size: u32) -> Preprocess {
         Preprocess {
-            size: self.size,
+            size,
             crop: self.crop,
             filter: self.filter,
             mean: [127.0; 3],
@@ -171,6 +185,13 @@ impl Recipe {
         }
         if !(16..=1024).contains(&self.input.size) {
             return Err(value("input.size", &self.input.size, "must be between 16 and 1024 pixels"));
+        }
+        if self.input.train_size != 0 && !(16..=1024).contains(&self.input.train_size) {
+            return Err(value(
+                "input.train_size",
+                &self.input.train_size,
+                "must be 0, or between 16 and 1024 pixels",
+            ));
         }
         if self.model.start == Start::Starter && self.model.backbone != Backbone::Lite0 {
             return Err(value("model.start", &"starter", "needs model.backbone = \"efficientnet-lite0\""));

@@ -270,7 +270,7 @@ impl<'a> Run<'a> {
                 self.state = state;
             }
         }
-        let preprocess = session.recipe.input.preprocess();
+        let preprocess = session.recipe.input.preprocess_views();
         let folded =
             self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false);
         let views = Views {
