@@ -8,6 +8,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use data::{Item, Split, split_classes, write_atomic, write_manifest};
 use flate2::{Compression, GzBuilder};
+use rayon::prelude::*;
 use resvg::{tiny_skia, usvg};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,8 +27,8 @@ const EMOJI: usize = 1561;
 const MAX_BYTES: usize = 10_000_000;
 
 /// Texts that go into the archive as they stand.
-const NOTICES: [&str; 5] =
-    ["LICENCES.md", "LICENCE-Apache-2.0.txt", "LICENCE-CC-BY-4.0.txt", "LICENCE-MIT.txt", "README.md"];
+const NOTICES: [&str; 4] =
+    ["LICENCES.md", "LICENCE-Apache-2.0.txt", "LICENCE-CC-BY-4.0.txt", "LICENCE-MIT.txt"];
 
 struct Design {
     package: &'static str,
@@ -84,28 +85,21 @@ pub fn make(packages: Option<&Path>, notices: &Path, out: &Path) -> Result<()> {
     let common = common_emoji(folder)?;
     ensure!(common.len() == EMOJI, "the packages share {} emoji, not {EMOJI}", common.len());
     let words = Words::read(folder)?;
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut files = BTreeMap::new();
     let classes: Vec<String> = common.iter().map(|(name, _)| name.clone()).collect();
     let mut items = Vec::new();
     for design in &DESIGNS {
         let icons = json(&folder.join(design.package).join("icons.json"))?;
-        for ((name, code), label) in common.iter().zip(0..) {
-            let picture = webp(&draw(&icons, name).with_context(|| format!("{}: {name}", design.package))?)?;
-            let (category, text) = words.of(code).with_context(|| format!("{name} ({code})"))?;
-            let path = format!("{}/{name}.webp", design.folder);
-            items.push(Item {
-                path: path.clone(),
-                label,
-                split: Split::Train, // assigned below
-                is_query: true,
-                is_gallery: true,
-                category: Some(category),
-                camera: Some(design.camera.to_owned()),
-                family: Some(design.family.to_owned()),
-                text: Some(text),
-                hash: Some(blake3::hash(&picture).to_hex().to_string()),
-            });
-            files.insert(path, picture);
+        // The encoder is slow, so all cores draw; the order stays.
+        let pictures: Vec<Vec<u8>> = classes
+            .par_iter()
+            .map(|name| draw(&icons, name).and_then(|rgb| webp(&rgb)).with_context(|| name.clone()))
+            .collect::<Result<_>>()
+            .context(design.package)?;
+        for (((name, code), label), picture) in common.iter().zip(0..).zip(pictures) {
+            let item = item(design, name, label, words.of(code).with_context(|| name.clone())?, &picture);
+            files.insert(item.path.clone(), picture);
+            items.push(item);
         }
     }
     assign_splits(&mut items, &classes)?;
@@ -119,6 +113,23 @@ pub fn make(packages: Option<&Path>, notices: &Path, out: &Path) -> Result<()> {
     let archive = pack(&files)?;
     ensure!(archive.len() <= MAX_BYTES, "the archive has {} bytes, more than {MAX_BYTES}", archive.len());
     write_atomic(out, |file| file.write_all(&archive)).with_context(|| out.display().to_string())
+}
+
+/// The manifest row of one picture; `words` are its group and text.
+fn item(design: &Design, name: &str, label: u32, words: (String, String), picture: &[u8]) -> Item {
+    let (category, text) = words;
+    Item {
+        path: format!("{}/{name}.webp", design.folder),
+        label,
+        split: Split::Train, // assigned once every picture is known
+        is_query: true,
+        is_gallery: true,
+        category: Some(category),
+        camera: Some(design.camera.to_owned()),
+        family: Some(design.family.to_owned()),
+        text: Some(text),
+        hash: Some(blake3::hash(picture).to_hex().to_string()),
+    }
 }
 
 /// Splits by class; emoji that share a picture (an astronaut and a man astronaut, in Noto) stay together.

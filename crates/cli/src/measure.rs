@@ -57,7 +57,13 @@ impl Exam {
     }
 
     /// Embeds the pictures and measures.
-    pub fn measure(&self, context: &Context, model: &dyn Embed, dataset: &Dataset, name: &str) -> Outcome<Measured> {
+    pub fn measure(
+        &self,
+        context: &Context,
+        model: &dyn Embed,
+        dataset: &Dataset,
+        name: &str,
+    ) -> Outcome<Measured> {
         let vectors = context.embed(model, dataset, &self.items, &format!("embedding, {name}"))?;
         let (dim, metric) = (model.contract().dim, model.contract().metric);
         let rows = Rows::new(&vectors, dim).expect("an embedding of every picture");
@@ -70,11 +76,17 @@ impl Exam {
     }
 
     /// Recall@1 alone, without interval or talk: what training follows.
-    pub fn recall_at_1(&self, model: &dyn Embed, dataset: &Dataset, memory: usize) -> Result<f64, data::EmbedError> {
+    pub fn recall_at_1(
+        &self,
+        model: &dyn Embed,
+        dataset: &Dataset,
+        memory: usize,
+    ) -> Result<f64, data::EmbedError> {
         let background = model.contract().preprocess.background;
         let mut vectors = Vec::with_capacity(self.items.len() * model.contract().dim);
         for chunk in self.items.chunks(64) {
-            let images: Result<Vec<_>, _> = chunk.iter().map(|&item| dataset.image_over(item, background)).collect();
+            let images: Result<Vec<_>, _> =
+                chunk.iter().map(|&item| dataset.image_over(item, background)).collect();
             vectors.extend(model.embed(&images.map_err(|e| data::EmbedError::Backend(e.to_string()))?)?);
         }
         let rows = Rows::new(&vectors, model.contract().dim).expect("an embedding of every picture");

@@ -24,7 +24,8 @@ pub fn write(source: &Source, records: &[Record]) -> Vec<u8> {
 
 /// Reads a payload and checks that it has a record for each of `rows` rows.
 pub fn read(bytes: &[u8], rows: usize) -> Outcome<(Source, Vec<Record>)> {
-    let damaged = |what: String| Failure::message(Code::Corrupt, format!("the index's records cannot be read: {what}"));
+    let damaged =
+        |what: String| Failure::message(Code::Corrupt, format!("the index's records cannot be read: {what}"));
     let end = bytes.iter().position(|&b| b == b'\n').ok_or_else(|| damaged("no header line".into()))?;
     let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(e.to_string()))?;
     let records = Record::from_lines(&bytes[end..]).map_err(damaged)?;

@@ -63,7 +63,10 @@ pub fn learn(
     resume: bool,
 ) -> Outcome<Learned> {
     if let Some(learned) = finished(recipe, folder, data_hash, context.seed) {
-        context.talk.say(format!("{:28} this folder holds the model of this very run; not trained again", "training"));
+        context.talk.say(format!(
+            "{:28} this folder holds the model of this very run; not trained again",
+            "training"
+        ));
         return Ok(learned);
     }
     if !resume {
@@ -152,7 +155,9 @@ impl<'a> Follow<'a> {
             }
             Event::Cached { done, total } => {
                 let mut caching = self.caching.borrow_mut();
-                caching.get_or_insert_with(|| self.context.talk.bar("caching features", *total)).set(*done, *total, "");
+                caching
+                    .get_or_insert_with(|| self.context.talk.bar("caching features", *total))
+                    .set(*done, *total, "");
                 if done == total
                     && let Some(bar) = caching.take()
                 {
@@ -167,11 +172,9 @@ impl<'a> Follow<'a> {
                     self.validation.borrow()
                 );
                 let mut training = self.training.borrow_mut();
-                training.get_or_insert_with(|| self.context.talk.bar("training", self.steps)).set(
-                    step.step,
-                    self.steps,
-                    &note,
-                );
+                training
+                    .get_or_insert_with(|| self.context.talk.bar("training", self.steps))
+                    .set(step.step, self.steps, &note);
             }
             Event::Validated { value, .. } => {
                 self.validation.replace(format!("  validation recall@1 {value:.3}"));
@@ -297,7 +300,12 @@ fn index_everything(
 }
 
 /// Builds an index with a bar.
-pub fn build_index(context: &Context, spec: Spec, rows: Rows<'_, f32>, model: &dyn Embed) -> Outcome<Box<dyn Index>> {
+pub fn build_index(
+    context: &Context,
+    spec: Spec,
+    rows: Rows<'_, f32>,
+    model: &dyn Embed,
+) -> Outcome<Box<dyn Index>> {
     let start = Instant::now();
     context.talk.say(format!("{:28} {spec} over {} vectors", "indexing", rows.len()));
     let index = index::build(&spec, rows, model.contract().metric, context.seed, &|_, _| {})?;

@@ -138,7 +138,8 @@ impl RunFolder {
     /// Opens the log; lines of steps after `resumed` are dropped, since those steps are done again.
     pub fn log_from(&self, resumed: usize) -> Outcome<Log> {
         let step = |line: &Value| line.get("step").and_then(Value::as_u64).unwrap_or(0);
-        let kept: Vec<Value> = self.read_log().into_iter().filter(|line| step(line) <= resumed as u64).collect();
+        let kept: Vec<Value> =
+            self.read_log().into_iter().filter(|line| step(line) <= resumed as u64).collect();
         let text: String = kept.iter().map(|line| format!("{line}\n")).collect();
         write_file(&self.log(), text.as_bytes())?;
         let lines = OpenOptions::new().append(true).open(self.log())?;
@@ -166,7 +167,9 @@ impl Log {
                     "learning_rate": step.rate, "images_per_second": rate,
                 });
                 self.line(&line)?;
-                for (tag, value) in [("loss", step.loss), ("active", step.active), ("learning_rate", step.rate)] {
+                for (tag, value) in
+                    [("loss", step.loss), ("active", step.active), ("learning_rate", step.rate)]
+                {
                     self.events.borrow_mut().scalar(&format!("train/{tag}"), step.step, f64::from(value))?;
                 }
                 self.events.borrow_mut().scalar("train/images_per_second", step.step, rate)

@@ -27,7 +27,10 @@ const ANSWERS: usize = 8;
 pub fn facts(context: &Context, source: &Source, data_hash: &str) -> RunFacts {
     let mut words = std::env::args();
     let program = words.next().map(std::path::PathBuf::from);
-    let program = program.as_deref().and_then(|p| p.file_name()).map_or("deepembed".into(), |n| n.to_string_lossy().into_owned());
+    let program = program
+        .as_deref()
+        .and_then(|p| p.file_name())
+        .map_or("deepembed".into(), |n| n.to_string_lossy().into_owned());
     RunFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         data: source.to_string(),
@@ -50,8 +53,10 @@ pub fn write(
     facts: &RunFacts,
 ) -> Outcome {
     let map = draw_map(context, marks)?;
-    let places: Vec<Value> =
-        map.iter().map(|point| json!([marks.exam.items[point.row], point.place[0], point.place[1]])).collect();
+    let places: Vec<Value> = map
+        .iter()
+        .map(|point| json!([marks.exam.items[point.row], point.place[0], point.place[1]]))
+        .collect();
     write_file(&folder.map(), Value::Array(places).to_string().as_bytes())?;
     let named = [
         (Role::Trained, "trained", &marks.trained),
@@ -61,7 +66,11 @@ pub fn write(
     ];
     let contenders = named
         .iter()
-        .map(|(role, name, measured)| Contender { role: *role, name: (*name).to_owned(), retrieval: &measured.retrieval })
+        .map(|(role, name, measured)| Contender {
+            role: *role,
+            name: (*name).to_owned(),
+            retrieval: &measured.retrieval,
+        })
         .collect();
     let report = Report {
         title: dataset.name.clone(),
@@ -110,7 +119,10 @@ fn counts(checked: &DataReport) -> Vec<(String, String)> {
         ("classes".to_owned(), checked.classes.len().to_string()),
     ];
     for split in &checked.splits {
-        facts.push((split.split.name().to_owned(), format!("{} pictures of {} classes", split.pictures, split.classes)));
+        facts.push((
+            split.split.name().to_owned(),
+            format!("{} pictures of {} classes", split.pictures, split.classes),
+        ));
     }
     if !checked.cameras.is_empty() {
         facts.push(("sources".to_owned(), checked.cameras.keys().cloned().collect::<Vec<_>>().join(", ")));
@@ -122,11 +134,11 @@ fn checks(checked: &DataReport) -> Vec<Check> {
     let line = |passed, words: String| Check { passed, words };
     let mut checks = vec![
         line(checked.unreadable.is_empty(), format!("{} pictures cannot be read", checked.unreadable.len())),
-        line(checked.leaks().is_empty(), format!("{} classes or pictures are in two splits", checked.leaks().len())),
         line(
-            true,
-            format!("{} groups of identical files, all within one split", checked.duplicates.len()),
+            checked.leaks().is_empty(),
+            format!("{} classes or pictures are in two splits", checked.leaks().len()),
         ),
+        line(true, format!("{} groups of identical files, all within one split", checked.duplicates.len())),
     ];
     let warnings = checked.warnings();
     const SHOWN_WARNINGS: usize = 6;
@@ -175,12 +187,16 @@ fn montage(context: &Context, marks: &Marks) -> Outcome<Vec<Answered>> {
 fn failures(marks: &Marks) -> Outcome<Vec<Answered>> {
     eval::worst_failures(&marks.trained.retrieval, SHOWN)
         .into_iter()
-        .map(|outcome| answered(marks, outcome.query, format!("first right answer at place {}", outcome.first_right)))
+        .map(|outcome| {
+            answered(marks, outcome.query, format!("first right answer at place {}", outcome.first_right))
+        })
         .collect()
 }
 
 fn reproduction(facts: &RunFacts, folder: &RunFolder) -> Reproduction {
-    let hash = std::fs::read(folder.model()).map(|bytes| blake3::hash(&bytes).to_hex().to_string()).unwrap_or_default();
+    let hash = std::fs::read(folder.model())
+        .map(|bytes| blake3::hash(&bytes).to_hex().to_string())
+        .unwrap_or_default();
     Reproduction {
         command: facts.command.clone(),
         seed: facts.seed,

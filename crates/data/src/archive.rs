@@ -1,6 +1,7 @@
 //! Reads a tar in place: entry names to byte ranges, no unpacking.
 
-use crate::dataset::{DatasetError, MANIFEST_NAME};
+use crate::dataset::MANIFEST_NAME;
+use crate::dataset_error::DatasetError;
 use flate2::read::GzDecoder;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -122,4 +123,30 @@ fn list(reader: impl Read + Seek, name: &str, len: u64) -> Result<HashMap<String
         }
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_archive_carries_its_licences() {
+        let archive = Archive::unzip("emoji", include_bytes!("../builtin/emoji.tar.gz")).unwrap();
+        let beside: [(&str, &[u8]); 4] = [
+            ("LICENCES.md", include_bytes!("../builtin/LICENCES.md")),
+            ("LICENCE-Apache-2.0.txt", include_bytes!("../builtin/LICENCE-Apache-2.0.txt")),
+            ("LICENCE-CC-BY-4.0.txt", include_bytes!("../builtin/LICENCE-CC-BY-4.0.txt")),
+            ("LICENCE-MIT.txt", include_bytes!("../builtin/LICENCE-MIT.txt")),
+        ];
+        for (name, want) in beside {
+            assert!(archive.read(&archive.range(name).unwrap()).unwrap() == want, "{name} differs");
+        }
+    }
+
+    #[test]
+    fn a_damaged_gzip_is_an_error() {
+        let whole = include_bytes!("../builtin/emoji.tar.gz");
+        assert!(Archive::unzip("cut", &whole[..whole.len() / 2]).is_err());
+        assert!(Archive::unzip("no gzip", b"hello").is_err());
+    }
 }

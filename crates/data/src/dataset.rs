@@ -7,14 +7,15 @@
 use crate::Image;
 use crate::archive::Archive;
 use crate::atomic::write_atomic;
-use crate::decode::{DecodeError, Limits, decode};
+use crate::dataset_error::DatasetError;
+use crate::decode::{Limits, decode};
 use crate::folder;
 use crate::manifest::{self, Manifest};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -101,159 +102,17 @@ pub struct Item {
     pub hash: Option<String>,
 }
 
-/// Why a dataset could not be opened, read or written. Messages are one line.
-#[derive(Debug, Error)]
-pub enum DatasetError {
-    /// A file or folder could not be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which one.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The path is neither a folder, a CSV file nor a tar.
-    #[error(
-        "{path} is not a dataset; give a folder of class folders, a folder with {MANIFEST_NAME}, a .csv file, or a .tar"
-    )]
-    NotADataset {
-        /// The path given.
-        path: String,
-    },
-    /// A folder without pictures.
-    #[error(
-        "{path} holds no pictures ({ignored} other files); put jpg, png, webp, gif or bmp files in one folder a class"
-    )]
-    Empty {
-        /// The folder.
-        path: String,
-        /// Files that are not pictures.
-        ignored: usize,
-    },
-    /// Fewer than two classes, so there is nothing to tell apart.
-    #[error(
-        "{path} has only the class `{class}`; retrieval needs at least two classes, one folder (or label) each"
-    )]
-    OneClass {
-        /// The dataset.
-        path: String,
-        /// Its only class.
-        class: String,
-    },
-    /// A name that is not text.
-    #[error("{path}: the name is not UTF-8 (shown with replacement characters); rename the file")]
-    NotUtf8 {
-        /// The name with what could not be read replaced.
-        path: String,
-    },
-    /// Folders nested without end, such as a link to its own parent.
-    #[error(
-        "{path}: folders are nested more than {limit} deep; remove the link that leads back to its parent"
-    )]
-    TooDeep {
-        /// The deepest folder reached.
-        path: String,
-        /// Levels allowed.
-        limit: usize,
-    },
-    /// A manifest that is not CSV.
-    #[error("{manifest}: {reason}")]
-    Csv {
-        /// The manifest.
-        manifest: String,
-        /// What is wrong, with the row where known.
-        reason: String,
-    },
-    /// A column that must be there is not.
-    #[error(
-        "{manifest}: no column `{column}`; the first row must name the columns, at least path and label (found: {found})"
-    )]
-    NoColumn {
-        /// The manifest.
-        manifest: String,
-        /// The missing column.
-        column: &'static str,
-        /// The columns there are.
-        found: String,
-    },
-    /// One row is wrong.
-    #[error("{manifest} row {row}: {reason}")]
-    Row {
-        /// The manifest.
-        manifest: String,
-        /// Line of the file, from 1; the header is line 1.
-        row: u64,
-        /// What is wrong and how to put it right.
-        reason: String,
-    },
-    /// A tar that cannot be read.
-    #[error("{path}: {reason}")]
-    Archive {
-        /// The tar.
-        path: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A picture file larger than [`MAX_FILE_BYTES`].
-    #[error(
-        "{path} has {bytes} bytes, more than the {MAX_FILE_BYTES} that are read; save the picture smaller"
-    )]
-    TooLarge {
-        /// The picture.
-        path: String,
-        /// Its size.
-        bytes: u64,
-    },
-    /// A picture whose bytes are not those of the manifest.
-    #[error(
-        "{path} changed since the manifest was written (BLAKE3 {found}, manifest says {expected}); import the data again"
-    )]
-    Changed {
-        /// The picture.
-        path: String,
-        /// Hash in the manifest.
-        expected: String,
-        /// Hash of the bytes.
-        found: String,
-    },
-    /// A picture that cannot be decoded.
-    #[error("{path}: {source}")]
-    Decode {
-        /// The picture.
-        path: String,
-        /// What is wrong with it.
-        source: DecodeError,
-    },
-    /// An import that would overwrite another.
-    #[error("{path} exists already; remove it or give another folder")]
-    Exists {
-        /// The manifest in the way.
-        path: String,
-    },
-    /// Shares that cannot divide classes.
-    #[error("split shares {shares:?} must be at least 0 and sum to 1 (train, validation, test)")]
-    Shares {
-        /// The shares given.
-        shares: [f64; 3],
-    },
-}
-
-impl DatasetError {
-    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.display().to_string(), source }
-    }
-}
-
 /// Where the bytes of the pictures are.
 #[derive(Debug)]
 enum Source {
     /// Files below (or, with absolute paths, outside) a folder.
     Files(PathBuf),
-    /// Entries of a tar; `entries[item]` is its byte range.
-    Tar { archive: Archive, ranges: Vec<std::ops::Range<u64>> },
+    /// Entries of a tar.
+    Tar(Archive),
 }
 
-/// A labelled set of pictures. See the [module](self).
+/// A labelled set of pictures, read from their source on demand: memory grows with the manifest, never with the
+/// pictures.
 #[derive(Debug)]
 pub struct Dataset {
     /// A short name: of the folder, the file, or `emoji`.
@@ -340,9 +199,7 @@ impl Dataset {
                 Some(_) => Ok(()),
                 None => Err(format!("the archive has no entry {picture}")),
             })?;
-        // Every path was found above.
-        let ranges = items.iter().filter_map(|item| archive.range(&item.path)).collect();
-        Ok(Self { name, classes, items, has_splits, ignored: 0, source: Source::Tar { archive, ranges } })
+        Ok(Self { name, classes, items, has_splits, ignored: 0, source: Source::Tar(archive) })
     }
 
     /// Number of pictures.
@@ -402,13 +259,16 @@ impl Dataset {
         let path = &self.items[item].path;
         match &self.source {
             Source::Files(root) => read_capped(&root.join(path)).map(Cow::Owned),
-            Source::Tar { archive, ranges } => {
-                let range = &ranges[item];
+            Source::Tar(archive) => {
+                let range = archive.range(path).ok_or_else(|| DatasetError::Archive {
+                    path: archive.name().to_owned(),
+                    reason: format!("the archive has no entry {path}"),
+                })?;
                 let bytes = range.end - range.start;
                 if bytes > MAX_FILE_BYTES {
                     return Err(DatasetError::TooLarge { path: path.clone(), bytes });
                 }
-                archive.read(range)
+                archive.read(&range)
             }
         }
     }

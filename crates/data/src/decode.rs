@@ -82,7 +82,10 @@ pub fn decode(bytes: &[u8], background: [u8; 3], limits: &Limits) -> Result<Imag
         return Err(DecodeError::Damaged("the end marker is missing".to_owned()));
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|err| damaged(&err))?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|err| match err {
+        ImageError::Limits(_) => DecodeError::TooLarge { width, height, side, pixels },
+        other => damaged(&other),
+    })?;
     picture.apply_orientation(orientation);
     Ok(flatten(picture, background))
 }

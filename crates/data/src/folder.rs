@@ -1,6 +1,7 @@
 //! A folder with one folder a class.
 
-use crate::dataset::{DatasetError, Item, Split};
+use crate::dataset::{Item, Split};
+use crate::dataset_error::DatasetError;
 use crate::manifest::Manifest;
 use std::fs;
 use std::path::Path;

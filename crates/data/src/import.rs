@@ -1,7 +1,8 @@
 //! Writes a manifest for data that has none, so that its splits and content are fixed from then on.
 
 use crate::atomic::write_atomic;
-use crate::dataset::{Dataset, DatasetError, MANIFEST_NAME};
+use crate::dataset::{Dataset, MANIFEST_NAME};
+use crate::dataset_error::DatasetError;
 use crate::manifest;
 use std::fs;
 use std::path::Path;

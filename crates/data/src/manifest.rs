@@ -3,7 +3,8 @@
 //! Columns `path,label` are required; `split,is_query,is_gallery,category,camera,family,text,hash` are not.
 //! An empty optional cell means "not stated".
 
-use crate::dataset::{DatasetError, Item, Split};
+use crate::dataset::{Item, Split};
+use crate::dataset_error::DatasetError;
 use csv::StringRecord;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Write};

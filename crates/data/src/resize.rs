@@ -46,7 +46,11 @@ pub(crate) fn resize_part(
     } else {
         shrink_rows(source, width, &horizontal)
     };
-    let pixels = mix_rows(&narrow, across * 3, needed.start, &vertical);
+    let pixels = if full.1 == image.height && rows == (0..full.1) {
+        narrow
+    } else {
+        mix_rows(&narrow, across * 3, needed.start, &vertical)
+    };
     Image { width: across as u32, height: down as u32, pixels }
 }
 

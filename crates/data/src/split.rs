@@ -1,6 +1,7 @@
 //! Class-disjoint splits: no class is in two of them.
 
-use crate::dataset::{Dataset, DatasetError, Split};
+use crate::dataset::{Dataset, Split};
+use crate::dataset_error::DatasetError;
 use std::collections::HashMap;
 
 /// Gives every class a split, in class order: the shares are of classes, and the same seed and names give the

@@ -127,6 +127,18 @@ fn the_built_in_set_does_not_leak() {
     assert_eq!(report.leaks(), []);
     assert!(report.is_ok());
     assert_eq!(report.cameras.values().copied().collect::<Vec<_>>(), [1561; 4]);
-    // Fluent and Noto draw some emoji alike; each group is within one split.
-    assert_eq!(report.duplicates.len(), 12);
+    // Fluent and Noto draw some emoji alike; each group is within one split. builtin/README.md states the counts.
+    assert_eq!((report.duplicates.len(), report.near_duplicates.len()), (12, 11));
+    let apart = report.near_duplicates.iter().filter(|near| near.splits[0] != near.splits[1]).count();
+    assert_eq!(apart, 6);
+}
+
+#[test]
+fn the_report_does_not_depend_on_the_number_of_threads() {
+    let data = Dataset::emoji().unwrap();
+    let report = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| check(&data, &silent))
+    };
+    assert_eq!(report(1), report(5));
 }

@@ -214,9 +214,7 @@ impl Model {
                 contract.dim, network.features
             ));
         }
-        if !(1..=4096).contains(&contract.preprocess.size) {
-            return Err(format!("its input side of {} pixels is out of range", contract.preprocess.size));
-        }
+        contract.preprocess.check().map_err(|e| format!("its contract: {e}"))?;
         Ok(Self::new(contract, stored, backbone))
     }
 
@@ -322,5 +320,80 @@ fn contract(recipe: &Recipe, data_hash: Option<&str>, metrics: Option<serde_json
         recipe: Some(recipe.to_toml()),
         metrics,
         licence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use data::{Limits, decode};
+    use std::collections::HashMap;
+
+    fn golden(name: &str) -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/starter").join(name);
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// Decoding, resizing, padding, normalisation, SAME padding and every weight at once: `golden/starter.py`.
+    #[test]
+    fn the_starter_agrees_with_pytorch() {
+        let features: HashMap<String, Vec<f32>> = serde_json::from_slice(&golden("features.json")).unwrap();
+        assert_eq!(features.len(), 3);
+        for (name, want) in features {
+            let image = decode(&golden(&name), [255; 3], &Limits::default()).unwrap();
+            let got = Model::starter().embed(&[image]).unwrap();
+            let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let cosine: f32 = got.iter().zip(&want).map(|(a, b)| a * b).sum();
+            // The weights are stored as f16: the features differ in the fourth digit, no more.
+            assert!(worst < 1e-3 && cosine > 0.9999, "{name}: {worst} {cosine}");
+        }
+    }
+
+    fn untrained() -> Model {
+        let recipe = Recipe::parse(Recipe::named("scratch").unwrap(), &["input.size=16".to_owned()]).unwrap();
+        Model::untrained(&recipe, 3)
+    }
+
+    fn pictures(count: usize) -> Vec<Image> {
+        let pixel = |i: usize, n: usize| ((i * (n + 3) * 7) % 256) as u8;
+        (0..count)
+            .map(|n| Image { width: 20, height: 24, pixels: (0..1440).map(|i| pixel(i, n)).collect() })
+            .collect()
+    }
+
+    #[test]
+    fn a_file_brings_back_the_same_model() {
+        let model = untrained();
+        let read = Model::from_bytes(&model.to_bytes()).unwrap();
+        assert_eq!((read.model_hash(), read.contract()), (model.model_hash(), model.contract()));
+        assert_eq!(read.embed(&pictures(3)).unwrap(), model.embed(&pictures(3)).unwrap());
+        let marked = untrained().with_metrics(serde_json::json!({"recall@1": 0.5}));
+        assert_ne!(marked.model_hash(), model.model_hash(), "the hash covers the whole file");
+    }
+
+    #[test]
+    fn a_picture_embeds_alike_alone_and_in_company() {
+        let model = untrained();
+        let together = model.embed(&pictures(9)).unwrap();
+        for (i, picture) in pictures(9).into_iter().enumerate() {
+            let alone = model.embed(&[picture]).unwrap();
+            let dim = model.contract().dim;
+            let cosine = kernels::dot(&alone, &together[i * dim..(i + 1) * dim]);
+            assert!((cosine - 1.0).abs() < 1e-5, "{i}: {cosine}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_refused_in_words() {
+        let error = Model::from_bytes(STARTER).unwrap_err();
+        assert!(error.contains("was not made by `deepembed train`"), "{error}");
+        let mut bytes = untrained().to_bytes();
+        let cut = bytes.len() - 10;
+        assert!(Model::from_bytes(&bytes[..cut]).is_err());
+        let at = bytes.windows(12).position(|w| w == b"small-resnet").unwrap();
+        bytes[at..at + 12].copy_from_slice(b"other-resnet");
+        assert!(Model::from_bytes(&bytes).unwrap_err().contains("other-resnet is not known"));
+        let error = Model::open(Path::new("/nowhere/model.safetensors")).unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere/model.safetensors: "), "{error}");
     }
 }

@@ -199,6 +199,17 @@ fn classes_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
     items.iter().map(|item| numbers[&label(item)]).collect()
 }
 
+/// Categories of the training pictures as numbers; pictures without one share one.
+fn categories_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
+    let mut numbers: BTreeMap<Option<&str>, u32> = BTreeMap::new();
+    let category = |&item: &usize| dataset.items[item].category.as_deref();
+    let mut number = |category| {
+        let next = numbers.len() as u32;
+        *numbers.entry(category).or_insert(next)
+    };
+    items.iter().map(|item| number(category(item))).collect()
+}
+
 struct Run<'a> {
     session: &'a Session<'a>,
     network: Network,
@@ -222,8 +233,13 @@ impl<'a> Run<'a> {
         if count < 2 {
             return Err(TrainError::TooFewClasses { classes: count });
         }
-        let sampler =
-            Sampler::new(recipe.sampler.clone(), session.seed, &classes).map_err(TrainError::Sampler)?;
+        let sampler = Sampler::new(
+            recipe.sampler.clone(),
+            session.seed,
+            &classes,
+            &categories_of(session.dataset, &items),
+        )
+        .map_err(TrainError::Sampler)?;
         let loss = recipe.loss.init();
         let mut weights = first_weights(recipe, session.seed);
         weights.extend("loss.", &loss.parameters(count));

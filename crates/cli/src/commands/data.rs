@@ -39,8 +39,14 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             let options = ImportOptions { copy: *copy, seed: context.seed, shares };
             let dataset = data::import(from, to, &options)?;
             let hash = dataset.manifest_hash()?;
-            let text = format!("{} pictures of {} classes in {}", dataset.len(), dataset.classes.len(), to.display());
-            let value = json!({"pictures": dataset.len(), "classes": dataset.classes.len(), "manifest_hash": hash});
+            let text = format!(
+                "{} pictures of {} classes in {}",
+                dataset.len(),
+                dataset.classes.len(),
+                to.display()
+            );
+            let value =
+                json!({"pictures": dataset.len(), "classes": dataset.classes.len(), "manifest_hash": hash});
             Ok(context.talk.result(&value, text)?)
         }
     }
@@ -69,9 +75,15 @@ fn check(context: &Context, source: &Source) -> Outcome {
 }
 
 fn text(report: &DataReport) -> String {
-    let mut lines = vec![format!("{}: {} pictures of {} classes", report.name, report.pictures, report.classes.len())];
+    let mut lines =
+        vec![format!("{}: {} pictures of {} classes", report.name, report.pictures, report.classes.len())];
     for split in &report.splits {
-        lines.push(format!("  {:10} {} pictures of {} classes", split.split.name(), split.pictures, split.classes));
+        lines.push(format!(
+            "  {:10} {} pictures of {} classes",
+            split.split.name(),
+            split.pictures,
+            split.classes
+        ));
     }
     for (camera, pictures) in &report.cameras {
         lines.push(format!("  from {camera}: {pictures} pictures"));

@@ -37,7 +37,12 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     write_file(&args.out, &encode(&vectors, dim))?;
     let rows = args.out.with_extension("csv");
     dataset.write_manifest(&rows)?;
-    let text = format!("{} x {dim} vectors in {}, rows named in {}", items.len(), args.out.display(), rows.display());
+    let text = format!(
+        "{} x {dim} vectors in {}, rows named in {}",
+        items.len(),
+        args.out.display(),
+        rows.display()
+    );
     let value = json!({"rows": items.len(), "dim": dim, "model_hash": model.model_hash(), "vectors": args.out, "manifest": rows});
     Ok(context.talk.result(&value, text)?)
 }

@@ -34,7 +34,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     value["data"] = json!(args.data.to_string());
     value["split"] = json!(args.split.name());
     let mut lines = vec![format!("protocol     {}", measured.retrieval.protocol_id())];
-    let estimate = |name: &str, e: eval::Estimate| format!("{name:12} {:.4} [{:.4}, {:.4}]", e.value, e.low, e.high);
+    let estimate =
+        |name: &str, e: eval::Estimate| format!("{name:12} {:.4} [{:.4}, {:.4}]", e.value, e.low, e.high);
     for &(k, recall) in &measured.retrieval.recall {
         lines.push(estimate(&format!("recall@{k}"), recall));
     }

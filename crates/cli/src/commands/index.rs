@@ -79,8 +79,14 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         }
         Args::Verify { index } => {
             let verified = index::verify(index)?;
-            let text = format!("{} is whole: {} bytes in {} sections", index.display(), verified.bytes, verified.sections);
-            let value = json!({"bytes": verified.bytes, "sections": verified.sections, "hash": verified.hash});
+            let text = format!(
+                "{} is whole: {} bytes in {} sections",
+                index.display(),
+                verified.bytes,
+                verified.sections
+            );
+            let value =
+                json!({"bytes": verified.bytes, "sections": verified.sections, "hash": verified.hash});
             Ok(context.talk.result(&value, text)?)
         }
     }

@@ -25,13 +25,21 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let text = [
         format!("hash          {}", model.model_hash()),
         format!("architecture  {}", contract.architecture),
-        format!("embedding     {} values, {}{}", contract.dim, contract.metric, if contract.normalised { ", unit length" } else { "" }),
+        format!(
+            "embedding     {} values, {}{}",
+            contract.dim,
+            contract.metric,
+            if contract.normalised { ", unit length" } else { "" }
+        ),
         format!(
             "input         {0} x {0}, {1:?}, {2:?}, mean {3:?}, std {4:?}",
             preprocess.size, preprocess.crop, preprocess.filter, preprocess.mean, preprocess.std
         ),
         format!("training data {}", contract.training_data.as_deref().unwrap_or("none of ours")),
-        format!("recall@1      {}", recall.map_or("not measured".to_owned(), |r| format!("{r:.4} (test, when made)"))),
+        format!(
+            "recall@1      {}",
+            recall.map_or("not measured".to_owned(), |r| format!("{r:.4} (test, when made)"))
+        ),
         format!("licence       {}", contract.licence),
     ]
     .join("\n");

@@ -28,7 +28,10 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     }
     let hash = dataset.manifest_hash()?;
     if hash != facts.data_hash {
-        let text = format!("the pictures of {} changed since the run ({} then, {hash} now)", facts.data, facts.data_hash);
+        let text = format!(
+            "the pictures of {} changed since the run ({} then, {hash} now)",
+            facts.data, facts.data_hash
+        );
         return Err(Failure::message(Code::Failed, text));
     }
     let model = Model::open(&folder.model())?;

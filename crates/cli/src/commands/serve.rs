@@ -6,7 +6,7 @@ use crate::models::{self, ModelName};
 use crate::payload;
 use crate::run_folder::RunFolder;
 use data::{Dataset, Embed};
-use serve::App;
+use serve::{App, Bounds};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +54,9 @@ impl Listen {
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let listener = args.listen.bind()?;
     match (&args.run, &args.index, &args.model) {
-        (_, Some(index), Some(model)) => serve_index(context, index, models::open(model)?.into(), None, listener),
+        (_, Some(index), Some(model)) => {
+            serve_index(context, index, models::open(model)?.into(), None, listener)
+        }
         (Some(run), ..) => run_folder(context, &RunFolder::at(run), listener),
         _ => Err(Failure::message(Code::Usage, "give a run folder, or --index and --model")),
     }
@@ -86,6 +88,8 @@ fn serve_index(
         map: folder.map(map_of).unwrap_or_default(),
         report: folder.and_then(|folder| std::fs::read_to_string(folder.report()).ok()),
         pool: context.pool.clone(),
+        hosts: Vec::new(),
+        bounds: Bounds::default(),
     };
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
