@@ -204,7 +204,7 @@ def main():
     if sys.argv[1:] == ["--check"]:
         return check()
     if torch is None:
-        sys.exit("writing metrics/*.json needs torch and pytorch-metric-learning: pip install torch pytorch-metric-learning")
+        sys.exit("writing metrics/ needs golden/requirements-torch.txt: pip install -r golden/requirements-torch.txt")
     versions = {
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,

