@@ -134,7 +134,7 @@ impl<'a> Follow<'a> {
         Ok(Self {
             context,
             folder,
-            steps: recipe.schedule.steps,
+            steps: recipe.steps(),
             caching: RefCell::default(),
             training: RefCell::default(),
             log: RefCell::new(folder.log_from(if resume { usize::MAX } else { 0 })?),

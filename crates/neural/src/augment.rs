@@ -46,6 +46,22 @@ impl Default for AugmentConfig {
 }
 
 impl AugmentConfig {
+    /// No change at all: a view is the picture itself.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            scale: 0.0,
+            aspect: 0.0,
+            shift: 0.0,
+            rotate: 0.0,
+            flip: 0.0,
+            colour: 0.0,
+            hue: 0.0,
+            grey: 0.0,
+            erase: 0.0,
+        }
+    }
+
     /// A view of `square`, a picture already at the network's size, as the network's input:
     /// `size * size * 3` values, normalised.
     ///
@@ -175,20 +191,6 @@ mod tests {
     use data::{Crop, Filter};
     use rand::SeedableRng;
 
-    fn none() -> AugmentConfig {
-        AugmentConfig {
-            scale: 0.0,
-            aspect: 0.0,
-            shift: 0.0,
-            rotate: 0.0,
-            flip: 0.0,
-            colour: 0.0,
-            hue: 0.0,
-            grey: 0.0,
-            erase: 0.0,
-        }
-    }
-
     fn preprocess() -> Preprocess {
         Preprocess {
             size: 8,
@@ -212,14 +214,15 @@ mod tests {
     fn no_change_is_the_picture_itself() {
         let picture = picture();
         let want = picture.pixels.iter().map(|&v| (f32::from(v) - 127.0) / 128.0);
-        for (got, want) in view(&none(), 3).into_iter().zip(want) {
+        for (got, want) in view(&AugmentConfig::none(), 3).into_iter().zip(want) {
             assert!((got - want).abs() < 1e-5, "{got} {want}");
         }
     }
 
     #[test]
     fn a_flip_mirrors_rows() {
-        let (plain, flipped) = (view(&none(), 3), view(&AugmentConfig { flip: 1.0, ..none() }, 3));
+        let (plain, flipped) =
+            (view(&AugmentConfig::none(), 3), view(&AugmentConfig { flip: 1.0, ..AugmentConfig::none() }, 3));
         for y in 0..8 {
             for x in 0..8 {
                 let (a, b) = ((y * 8 + x) * 3, (y * 8 + 7 - x) * 3);
@@ -230,7 +233,7 @@ mod tests {
 
     #[test]
     fn grey_has_equal_channels_and_hue_keeps_grey() {
-        let grey = view(&AugmentConfig { grey: 1.0, ..none() }, 3);
+        let grey = view(&AugmentConfig { grey: 1.0, ..AugmentConfig::none() }, 3);
         assert!(
             grey.as_chunks::<3>().0.iter().all(|p| (p[0] - p[1]).abs() < 1e-4 && (p[1] - p[2]).abs() < 1e-4)
         );

@@ -25,7 +25,7 @@ pub use augment::AugmentConfig;
 pub use backbones::Backbone;
 pub use model::{Model, ModelError};
 pub use optimiser::OptimiserConfig;
-pub use recipe::{InputConfig, ModelConfig, RECIPES, Recipe, RecipeError, Schedule, Start};
+pub use recipe::{HeadConfig, InputConfig, ModelConfig, RECIPES, Recipe, RecipeError, Schedule, Start};
 pub use relation::Relation;
 pub use sampler::{Sampler, SamplerConfig};
 pub use torch_legacy::{TorchError, read_torch_legacy};

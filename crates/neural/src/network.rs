@@ -208,7 +208,12 @@ pub(crate) struct Network {
 impl Network {
     /// Name and shape of every array.
     pub fn needs(&self) -> Vec<(String, Vec<usize>)> {
-        self.blocks.iter().flat_map(Block::all_layers).flat_map(Layer::needs).collect()
+        self.needs_of(0..self.blocks.len())
+    }
+
+    /// Name and shape of every array of some blocks.
+    pub fn needs_of(&self, blocks: Range<usize>) -> Vec<(String, Vec<usize>)> {
+        self.blocks[blocks].iter().flat_map(Block::all_layers).flat_map(Layer::needs).collect()
     }
 
     /// Random weights.
@@ -229,8 +234,7 @@ impl Network {
     /// running moments.
     pub fn trainable(&self, blocks: Range<usize>) -> Vec<String> {
         let fixed = |name: &str| [".scale", ".mean", ".variance"].iter().any(|end| name.ends_with(end));
-        let layers = self.blocks[blocks].iter().flat_map(Block::all_layers);
-        layers.flat_map(Layer::needs).map(|(name, _)| name).filter(|name| !fixed(name)).collect()
+        self.needs_of(blocks).into_iter().map(|(name, _)| name).filter(|name| !fixed(name)).collect()
     }
 
     /// Runs some blocks.

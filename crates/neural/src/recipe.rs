@@ -86,7 +86,7 @@ impl InputConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// Optimiser steps in all.
+    /// Optimiser steps after the first phase; 0 ends there.
     pub steps: usize,
     /// Views of each picture that go through the frozen blocks once and are kept; 0 makes a new view
     /// for every step.
@@ -97,6 +97,16 @@ pub struct Schedule {
     pub checkpoint_every: usize,
     /// Memory of the running average of the weights that is kept as the model; 0 keeps the last weights.
     pub average: f32,
+}
+
+/// The first phase: the head alone, on the backbone's features of the plain pictures, computed once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// Optimiser steps; 0 leaves the phase out.
+    pub steps: usize,
+    /// Its learning rate.
+    pub rate: f32,
 }
 
 /// A whole training run.
@@ -115,6 +125,9 @@ pub struct Recipe {
     pub miner: MinerConfig,
     /// Objective.
     pub loss: LossConfig,
+    /// First phase.
+    #[serde(default)]
+    pub head: HeadConfig,
     /// Optimiser.
     pub optimiser: OptimiserConfig,
     /// Length.
@@ -173,6 +186,12 @@ impl Recipe {
         toml::to_string(self).expect("every field has a TOML form")
     }
 
+    /// Optimiser steps of all phases.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.head.steps + self.schedule.steps
+    }
+
     fn check(&self) -> Result<(), RecipeError> {
         let value =
             |key, value: &dyn ToString, rule| RecipeError::Value { key, value: value.to_string(), rule };
@@ -210,14 +229,20 @@ impl Recipe {
                 "needs frozen blocks to cache",
             ));
         }
-        if self.schedule.steps == 0
-            || self.schedule.validate_every == 0
-            || self.schedule.checkpoint_every == 0
-        {
+        if self.steps() == 0 {
+            return Err(value("schedule.steps", &0, "must be at least 1 where head.steps is 0"));
+        }
+        if self.schedule.validate_every == 0 || self.schedule.checkpoint_every == 0 {
+            return Err(value("schedule", &"0", "validate_every and checkpoint_every must be at least 1"));
+        }
+        if self.head.steps > 0 && !(self.head.rate > 0.0 && self.head.rate.is_finite()) {
+            return Err(value("head.rate", &self.head.rate, "must be above 0"));
+        }
+        if self.head.steps > 0 && self.model.start == Start::Random {
             return Err(value(
-                "schedule",
-                &"0",
-                "steps, validate_every and checkpoint_every must be at least 1",
+                "head.steps",
+                &self.head.steps,
+                "would train a head on random features; use 0",
             ));
         }
         if !(0.0..1.0).contains(&self.schedule.average) {
@@ -298,7 +323,7 @@ mod tests {
             ("schedule.stepz=7", "stepz"),
             ("loss.name=\"nothing\"", "nothing"),
             ("model.frozen=99", "model.frozen"),
-            ("schedule.steps=0", "schedule"),
+            ("schedule.validate_every=0", "schedule"),
             ("model.dim=\"many\"", "dim"),
         ] {
             let text = error(&[override_]);

@@ -3,22 +3,24 @@
 //! A step depends only on the recipe, the data, the seed, the step's number and the state before it, so
 //! a run that was stopped goes on to the same bytes.
 
+use crate::augment::AugmentConfig;
 use crate::checkpoint::{Identity, State};
 use crate::losses::{PairLoss, Pairs};
 use crate::miners::Miner;
 use crate::model::{Model, first_weights, normalise};
 use crate::network::{Form, Network, Pass, average_pool, floats};
-use crate::optimiser::{Adam, Gradients};
+use crate::optimiser::{Adam, Gradients, OptimiserConfig};
 use crate::recipe::Recipe;
 use crate::relation::Relation;
 use crate::sampler::Sampler;
 use crate::views::{Activations, Cache, Views};
 use crate::weights::{Array, Bound, Weights};
 use burn::tensor::{Device, Tensor, TensorData};
-use data::{Dataset, DatasetError, EmbedError, Split};
+use data::{Dataset, DatasetError, EmbedError, Preprocess, Split};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -210,6 +212,43 @@ fn categories_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
     items.iter().map(|item| number(category(item))).collect()
 }
 
+/// A stretch of steps with one set of frozen blocks and one optimiser.
+struct Phase {
+    steps: Range<usize>,
+    frozen: usize,
+    cached_views: usize,
+    validate_every: usize,
+    augment: AugmentConfig,
+    preprocess: Preprocess,
+    optimiser: OptimiserConfig,
+}
+
+impl Phase {
+    /// The phases of a recipe for a backbone of `blocks` blocks: the head alone, then all that is not
+    /// frozen.
+    fn all(recipe: &Recipe, blocks: usize) -> [Self; 2] {
+        let head = Self {
+            steps: 0..recipe.head.steps,
+            frozen: blocks,
+            cached_views: 1,
+            validate_every: usize::MAX,
+            augment: AugmentConfig::none(),
+            preprocess: recipe.input.preprocess(),
+            optimiser: OptimiserConfig { rate: recipe.head.rate, ..recipe.optimiser.clone() },
+        };
+        let whole = Self {
+            steps: recipe.head.steps..recipe.steps(),
+            frozen: recipe.model.frozen,
+            cached_views: recipe.schedule.cached_views,
+            validate_every: recipe.schedule.validate_every,
+            augment: recipe.augment.clone(),
+            preprocess: recipe.input.preprocess_views(),
+            optimiser: recipe.optimiser.clone(),
+        };
+        [head, whole]
+    }
+}
+
 struct Run<'a> {
     session: &'a Session<'a>,
     network: Network,
@@ -218,9 +257,10 @@ struct Run<'a> {
     sampler: Sampler,
     loss: Box<dyn PairLoss>,
     miner: Box<dyn Miner>,
-    trainable: Vec<String>,
     identity: Identity,
     state: State,
+    images: usize,
+    seconds: f64,
 }
 
 impl<'a> Run<'a> {
@@ -243,11 +283,6 @@ impl<'a> Run<'a> {
         let loss = recipe.loss.init();
         let mut weights = first_weights(recipe, session.seed);
         weights.extend("loss.", &loss.parameters(count));
-        let blocks = recipe.model.frozen..network.blocks.len();
-        let mut trainable: Vec<String> =
-            network.trainable(blocks).into_iter().map(|name| format!("backbone.{name}")).collect();
-        let others = weights.iter().map(|(name, _)| name).filter(|name| !name.starts_with("backbone."));
-        trainable.extend(others.map(str::to_owned));
         let identity = Identity {
             recipe: recipe.to_toml(),
             data_hash: session.data_hash.to_owned(),
@@ -256,11 +291,23 @@ impl<'a> Run<'a> {
         let average = if recipe.schedule.average > 0.0 { weights.clone() } else { Weights::default() };
         let state = State { step: 0, weights, average, adam: Adam::default(), best: None };
         let miner = recipe.miner.init();
-        Ok(Self { session, network, items, classes, sampler, loss, miner, trainable, identity, state })
+        Ok(Self {
+            session,
+            network,
+            items,
+            classes,
+            sampler,
+            loss,
+            miner,
+            identity,
+            state,
+            images: 0,
+            seconds: 0.0,
+        })
     }
 
     fn run(mut self) -> Result<Trained, TrainError> {
-        let (session, schedule) = (self.session, &self.session.recipe.schedule);
+        let session = self.session;
         if session.resume {
             let (state, notes) =
                 State::load(session.checkpoints, &self.identity).map_err(TrainError::Checkpoint)?;
@@ -270,53 +317,9 @@ impl<'a> Run<'a> {
                 self.state = state;
             }
         }
-        let preprocess = session.recipe.input.preprocess_views();
-        let folded =
-            self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false);
-        let views = Views {
-            dataset: session.dataset,
-            items: &self.items.clone(),
-            augment: &session.recipe.augment,
-            preprocess: &preprocess,
-            network: &self.network.clone(),
-            bound: &folded,
-            frozen: session.recipe.model.frozen,
-            seed: session.seed,
-        };
-        let cache = self.fill_cache(&views)?;
-        let (mut images, mut seconds, mut flat_steps) = (0, 0.0, 0);
-        while self.state.step < schedule.steps {
-            let start = Instant::now();
-            let step = self.state.step;
-            let wanted = self.batch(step);
-            let inputs = match &cache {
-                Some(cache) => cache.take(&wanted),
-                None => views.make(&wanted)?,
-            };
-            let outcome = self.step(&wanted, inputs)?;
-            flat_steps = if outcome.spread < COLLAPSED { flat_steps + 1 } else { 0 };
-            if flat_steps >= PATIENCE {
-                let (spread, rate) = (outcome.spread, session.recipe.optimiser.rate);
-                return Err(TrainError::Collapsed { step: self.state.step, spread, rate });
-            }
-            images += wanted.len();
-            seconds += start.elapsed().as_secs_f64();
-            (session.observe)(&Event::Step(StepReport {
-                step: self.state.step,
-                loss: outcome.loss,
-                active: outcome.active,
-                rate: session.recipe.optimiser.rate_at(step, schedule.steps),
-                images: wanted.len(),
-                seconds: start.elapsed().as_secs_f64(),
-            }));
-            self.validate()?;
-            let stopped = session.stop.load(Ordering::Relaxed);
-            let last = self.state.step == schedule.steps;
-            if stopped || last || self.state.step.is_multiple_of(schedule.checkpoint_every) {
-                self.save()?;
-            }
-            if stopped && !last {
-                return Err(TrainError::Interrupted { step: self.state.step, steps: schedule.steps });
+        for phase in Phase::all(session.recipe, self.network.blocks.len()) {
+            if self.state.step < phase.steps.end {
+                self.phase(&phase)?;
             }
         }
         let (validation, weights) = match self.state.best {
@@ -324,21 +327,88 @@ impl<'a> Run<'a> {
             None => (None, kept(&self.state)),
         };
         let model = Model::trained(session.recipe, weights, session.data_hash);
-        Ok(Trained { model, validation, images, seconds })
+        Ok(Trained { model, validation, images: self.images, seconds: self.seconds })
     }
 
-    fn fill_cache(&self, views: &Views<'_>) -> Result<Option<Cache>, TrainError> {
-        let schedule = &self.session.recipe.schedule;
-        if schedule.cached_views == 0 || self.state.step == schedule.steps {
+    /// Trains through one phase, or what is left of it.
+    fn phase(&mut self, phase: &Phase) -> Result<(), TrainError> {
+        let (session, schedule) = (self.session, &self.session.recipe.schedule);
+        if self.state.step == phase.steps.start {
+            // What the moments remember belongs to other gradients.
+            self.state.adam = Adam::default();
+        }
+        let folded =
+            self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false);
+        let (items, network) = (self.items.clone(), self.network.clone());
+        let views = Views {
+            dataset: session.dataset,
+            items: &items,
+            augment: &phase.augment,
+            preprocess: &phase.preprocess,
+            network: &network,
+            bound: &folded,
+            frozen: phase.frozen,
+            seed: session.seed,
+        };
+        let cache = self.fill_cache(&views, phase)?;
+        let mut flat_steps = 0;
+        while self.state.step < phase.steps.end {
+            let start = Instant::now();
+            let wanted = self.batch(self.state.step);
+            let inputs = match &cache {
+                Some(cache) => cache.take(&wanted),
+                None => views.make(&wanted)?,
+            };
+            let outcome = self.step(phase, &wanted, inputs)?;
+            flat_steps = if outcome.spread < COLLAPSED { flat_steps + 1 } else { 0 };
+            if flat_steps >= PATIENCE {
+                let spread = outcome.spread;
+                return Err(TrainError::Collapsed {
+                    step: self.state.step,
+                    spread,
+                    rate: phase.optimiser.rate,
+                });
+            }
+            let (images, seconds) = (wanted.len(), start.elapsed().as_secs_f64());
+            self.images += images;
+            self.seconds += seconds;
+            let Outcome { loss, active, rate, .. } = outcome;
+            (session.observe)(&Event::Step(StepReport {
+                step: self.state.step,
+                loss,
+                active,
+                rate,
+                images,
+                seconds,
+            }));
+            let ends = self.state.step == phase.steps.end;
+            if ends || (self.state.step - phase.steps.start).is_multiple_of(phase.validate_every) {
+                self.validate()?;
+            }
+            let stopped = session.stop.load(Ordering::Relaxed);
+            if stopped || ends || self.state.step.is_multiple_of(schedule.checkpoint_every) {
+                self.save()?;
+            }
+            if stopped && self.state.step < session.recipe.steps() {
+                return Err(TrainError::Interrupted { step: self.state.step, steps: session.recipe.steps() });
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_cache(&self, views: &Views<'_>, phase: &Phase) -> Result<Option<Cache>, TrainError> {
+        if phase.cached_views == 0 {
             return Ok(None);
         }
-        let cache = Cache::fill(views, schedule.cached_views, &mut |done, total| {
+        let cache = Cache::fill(views, phase.cached_views, &mut |done, total| {
             (self.session.observe)(&Event::Cached { done, total });
             !self.session.stop.load(Ordering::Relaxed)
         })?;
         match cache {
             Some(cache) => Ok(Some(cache)),
-            None => Err(TrainError::Interrupted { step: self.state.step, steps: schedule.steps }),
+            None => {
+                Err(TrainError::Interrupted { step: self.state.step, steps: self.session.recipe.steps() })
+            }
         }
     }
 
@@ -355,16 +425,21 @@ impl<'a> Run<'a> {
         rng
     }
 
-    fn step(&mut self, wanted: &[(usize, u64)], inputs: Activations) -> Result<Outcome, TrainError> {
+    fn step(
+        &mut self,
+        phase: &Phase,
+        wanted: &[(usize, u64)],
+        inputs: Activations,
+    ) -> Result<Outcome, TrainError> {
         let recipe = self.session.recipe;
-        let (step, rate) =
-            (self.state.step, recipe.optimiser.rate_at(self.state.step, recipe.schedule.steps));
+        let (step, local) = (self.state.step, self.state.step - phase.steps.start);
+        let rate = phase.optimiser.rate_at(local, phase.steps.len());
         let device = Device::flex().autodiff();
-        let bound = self.bind(&device);
+        let bound = self.bind(&device, phase.frozen);
         let [height, width, channels] = inputs.shape;
         let x = TensorData::new(inputs.values, [wanted.len(), height, width, channels]);
         let pass = Pass::new(&bound.backbone, Form::Stored);
-        let blocks = recipe.model.frozen..self.network.blocks.len();
+        let blocks = phase.frozen..self.network.blocks.len();
         let map = self.network.forward(&pass, Tensor::from_data(x, &device), blocks);
         let weight = bound.rest.matrix("embed.weight", self.network.features, recipe.model.dim);
         let raw = average_pool(map).matmul(weight) + bound.rest.flat("embed.bias").unsqueeze();
@@ -379,6 +454,7 @@ impl<'a> Run<'a> {
         let active: f32 = value.active.clone().sum().into_scalar();
         let loss = value.per_active_pair();
         let outcome = Outcome {
+            rate,
             loss: loss.clone().into_scalar(),
             active: active / pair_count(&relation).max(1) as f32,
             spread: spread(&floats(embeddings.detach()), recipe.model.dim),
@@ -387,28 +463,36 @@ impl<'a> Run<'a> {
             return Err(TrainError::NotFinite {
                 step: step + 1,
                 loss: outcome.loss,
-                rate: recipe.optimiser.rate,
+                rate: phase.optimiser.rate,
             });
         }
         let found = loss.backward();
         let gradients: Gradients =
             bound.leaves().filter_map(|(name, leaf)| Some((name, floats(leaf.grad(&found)?)))).collect();
         let moments = pass.moments.into_inner();
-        self.state.adam.step(&recipe.optimiser, step, rate, &mut self.state.weights, &gradients);
+        self.state.adam.step(&phase.optimiser, local, rate, &mut self.state.weights, &gradients);
         self.follow_moments(moments);
-        self.follow_average();
+        self.follow_average(local);
         self.state.step += 1;
         Ok(outcome)
     }
 
-    fn bind(&self, device: &Device) -> Leaves {
-        let trained =
-            |prefix: &'static str| move |name: &str| self.trainable.contains(&format!("{prefix}{name}"));
-        let backbone = self.state.weights.under("backbone.").bind(device, trained("backbone."));
+    /// The arrays of the blocks from `frozen` on, the head and the loss.
+    fn bind(&self, device: &Device, frozen: usize) -> Leaves {
+        let blocks = frozen..self.network.blocks.len();
+        let trainable = self.network.trainable(blocks.clone());
+        let mut backbone = Weights::default();
+        for (name, _) in self.network.needs_of(blocks) {
+            let array = self.state.weights.get(&format!("backbone.{name}")).expect("a weight of the network");
+            backbone.insert(name, array.clone());
+        }
         let mut rest = Weights::default();
         rest.extend("embed.", &self.state.weights.under("embed."));
         rest.extend("loss.", &self.state.weights.under("loss."));
-        Leaves { backbone, rest: rest.bind(device, trained("")) }
+        Leaves {
+            backbone: backbone.bind(device, |name| trainable.iter().any(|known| known == name)),
+            rest: rest.bind(device, |_| true),
+        }
     }
 
     /// Running moments of the batch-normalised layers.
@@ -424,10 +508,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn follow_average(&mut self) {
+    fn follow_average(&mut self, local: usize) {
         let most = self.session.recipe.schedule.average;
         // A short memory at first, so that the random start is soon forgotten.
-        let memory = most.min((1.0 + self.state.step as f32) / (10.0 + self.state.step as f32));
+        let memory = most.min((1.0 + local as f32) / (10.0 + local as f32));
         let State { weights, average, .. } = &mut self.state;
         for (name, running) in average.iter_mut() {
             let Array { values, .. } = weights.get(name).expect("an average of a weight");
@@ -436,10 +520,8 @@ impl<'a> Run<'a> {
     }
 
     fn validate(&mut self) -> Result<(), TrainError> {
-        let (session, schedule) = (self.session, &self.session.recipe.schedule);
-        let step = self.state.step;
-        let due = step.is_multiple_of(schedule.validate_every) || step == schedule.steps;
-        if !due || session.dataset.of(Split::Validation).is_empty() {
+        let (session, step) = (self.session, self.state.step);
+        if session.dataset.of(Split::Validation).is_empty() {
             return Ok(());
         }
         let weights = kept(&self.state);
@@ -462,6 +544,7 @@ impl<'a> Run<'a> {
 
 /// What a step says of itself.
 struct Outcome {
+    rate: f32,
     loss: f32,
     active: f32,
     spread: f32,

@@ -2,7 +2,7 @@
 
 use crate::augment::AugmentConfig;
 use crate::model::run_blocks;
-use crate::network::{Network, floats};
+use crate::network::{Network, average_pool, floats};
 use crate::weights::Bound;
 use data::{Dataset, DatasetError, Image, Preprocess};
 use half::f16;
@@ -56,7 +56,11 @@ impl Views<'_> {
                 if self.frozen == 0 {
                     return Ok(Activations { shape: [size, size, 3], values: inputs });
                 }
-                let map = run_blocks(self.network, self.bound, inputs, size, 0..self.frozen);
+                let mut map = run_blocks(self.network, self.bound, inputs, size, 0..self.frozen);
+                if self.frozen == self.network.blocks.len() {
+                    // Only the head follows, and it sees the mean: a map of one pixel.
+                    map = average_pool(map).unsqueeze_dims(&[1, 1]);
+                }
                 let [_, height, width, channels] = map.dims();
                 let values = floats(map);
                 Ok(Activations { shape: [height, width, channels], values })
