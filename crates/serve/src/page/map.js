@@ -1,1 +1,365 @@
+// The map: every picture at its place, drawn with the pictures themselves as far as they are loaded.
+// World coordinates are the server's; `zoom` 1 shows all of them.
 
+import { $, spaced, number } from "./cards.js";
+
+const CELL = 48; // side of a kept thumbnail, pixels
+const SIDE = 32; // thumbnails a row of a sheet
+const SHEETS = 8; // sheets kept: 8 x 32 x 32 thumbnails, 72 MiB
+const LOADS = 8; // thumbnails fetched at a time
+const SHARP = 56; // from this many pixels on the screen, the picture itself is drawn
+const SHARP_KEPT = 240;
+const FURTHEST = 60;
+
+export class Atlas {
+  constructor({ load, thumb, open, close }) {
+    Object.assign(this, { load, thumb, pick: open, leave: close });
+    this.dialog = $("map");
+    this.canvas = $("map-canvas");
+    this.context = this.canvas.getContext("2d");
+    this.points = null;
+    this.view = { zoom: 1, x: 0, y: 0 }; // x, y: world point in the middle
+    this.lit = null; // the point under the pointer, or in the middle when keys are used
+    this.words = "";
+    this.sheets = [];
+    this.cells = []; // point that owns a cell, in the order of loading
+    this.nextCell = 0;
+    this.loading = 0;
+    this.sharp = new Map(); // point index -> Image, oldest first
+    this.pointers = new Map();
+    this.listen();
+  }
+
+  async open() {
+    if (!this.dialog.open) this.dialog.showModal();
+    this.canvas.focus();
+    this.resize();
+    if (this.points) return;
+    $("map-note").textContent = "Loading the map…";
+    try {
+      this.take(await this.load());
+    } catch (error) {
+      $("map-note").textContent = error.message;
+    }
+  }
+
+  take({ classes, cameras, points }) {
+    this.points = points.map(([id, x, y, name, camera]) => ({
+      id, x, y, name: spaced(classes[name]), low: spaced(classes[name]).toLowerCase(), class: name,
+      camera: camera === null ? "" : cameras[camera], hue: (name * 137.508) % 360, cell: -1, state: "none",
+    }));
+    const span = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+    const [left, right] = span(this.points.map(({ x }) => x));
+    const [top, bottom] = span(this.points.map(({ y }) => y));
+    this.world = { x: (left + right) / 2, y: (top + bottom) / 2, width: Math.max(right - left, 1e-6), height: Math.max(bottom - top, 1e-6) };
+    this.all();
+  }
+
+  // ---- geometry ----
+
+  /** Screen pixels a world unit, and the side of a picture on the screen. */
+  get scale() {
+    const { width, height } = this.size;
+    return Math.min((width - 60) / this.world.width, (height - 60) / this.world.height) * this.view.zoom;
+  }
+
+  get tile() {
+    const { width, height } = this.size;
+    const crowd = Math.sqrt((width * height) / Math.max(1, this.points.length));
+    // Places spread faster than pictures grow, so that pictures come apart.
+    return Math.min(112, Math.max(7, Math.min(40, crowd * 0.95) * Math.pow(this.view.zoom, 0.62)));
+  }
+
+  project({ x, y }) {
+    const { scale } = this;
+    return [(x - this.view.x) * scale + this.size.width / 2, (y - this.view.y) * scale + this.size.height / 2];
+  }
+
+  all() {
+    Object.assign(this.view, { zoom: 1, x: this.world.x, y: this.world.y });
+    this.note();
+    this.redraw();
+  }
+
+  zoomBy(factor, at = [this.size.width / 2, this.size.height / 2]) {
+    if (!this.points) return;
+    const dx = at[0] - this.size.width / 2, dy = at[1] - this.size.height / 2;
+    const before = this.scale;
+    this.view.zoom = Math.min(FURTHEST, Math.max(0.8, this.view.zoom * factor));
+    const after = this.scale;
+    this.panBy(dx / before - dx / after, dy / before - dy / after);
+  }
+
+  /** Moves by world units; the middle stays inside the map. */
+  panBy(dx, dy) {
+    if (!this.points) return;
+    const { world, view } = this;
+    const within = (value, middle, span) => Math.min(middle + span / 2, Math.max(middle - span / 2, value));
+    view.x = within(view.x + dx, world.x, world.width);
+    view.y = within(view.y + dy, world.y, world.height);
+    this.redraw();
+  }
+
+  resize() {
+    const box = this.canvas.getBoundingClientRect();
+    this.size = { width: box.width, height: box.height, ratio: Math.min(2, devicePixelRatio || 1) };
+    this.canvas.width = Math.round(box.width * this.size.ratio);
+    this.canvas.height = Math.round(box.height * this.size.ratio);
+    this.redraw();
+  }
+
+  /** The point drawn on top at a place on the screen. */
+  at([px, py]) {
+    if (!this.points) return null;
+    const half = Math.max(this.tile / 2, 6);
+    for (let i = this.points.length - 1; i >= 0; i -= 1) {
+      const [x, y] = this.project(this.points[i]);
+      if (Math.abs(x - px) <= half && Math.abs(y - py) <= half) return this.points[i];
+    }
+    return null;
+  }
+
+  nearestToMiddle() {
+    const far = ({ x, y }) => (x - this.view.x) ** 2 + (y - this.view.y) ** 2;
+    return this.points?.reduce((best, point) => (far(point) < far(best) ? point : best), this.points[0]) ?? null;
+  }
+
+  // ---- drawing ----
+
+  redraw() {
+    if (this.frame || !this.dialog.open) return;
+    this.frame = requestAnimationFrame(() => { this.frame = 0; this.draw(); });
+  }
+
+  draw() {
+    const { context, size } = this;
+    context.setTransform(size.ratio, 0, 0, size.ratio, 0, 0);
+    context.clearRect(0, 0, size.width, size.height);
+    if (!this.points) return;
+    const tile = this.tile, half = tile / 2;
+    const seen = [];
+    for (const point of this.points) {
+      const [x, y] = this.project(point);
+      if (x > -half && y > -half && x < size.width + half && y < size.height + half) seen.push([point, x, y]);
+    }
+    context.imageSmoothingQuality = "high";
+    for (const [point, x, y] of seen) {
+      const off = this.words && !point.low.includes(this.words);
+      context.globalAlpha = off ? 0.1 : 1;
+      this.drawPoint(point, x, y, tile);
+    }
+    context.globalAlpha = 1;
+    this.drawRings(seen, tile);
+    this.fetchSeen(seen, tile);
+  }
+
+  drawPoint(point, x, y, tile) {
+    const { context } = this;
+    const picture = this.sharp.get(point);
+    const half = tile / 2;
+    if (tile >= SHARP && picture?.complete && picture.naturalWidth) {
+      this.plate(x, y, tile);
+      contain(context, picture, x - half * 0.88, y - half * 0.88, tile * 0.88);
+    } else if (point.state === "kept") {
+      if (tile >= 18) this.plate(x, y, tile);
+      const sheet = this.sheets[Math.floor(point.cell / (SIDE * SIDE))];
+      const inner = tile >= 18 ? tile * 0.88 : tile;
+      const cell = point.cell % (SIDE * SIDE);
+      context.drawImage(sheet, (cell % SIDE) * CELL, Math.floor(cell / SIDE) * CELL, CELL, CELL, x - inner / 2, y - inner / 2, inner, inner);
+    } else {
+      context.fillStyle = `hsl(${point.hue} 45% 60%)`;
+      context.beginPath();
+      context.arc(x, y, Math.min(4, half), 0, 7);
+      context.fill();
+    }
+  }
+
+  plate(x, y, tile) {
+    const { context } = this;
+    context.fillStyle = "#fff";
+    context.beginPath();
+    context.roundRect(x - tile / 2, y - tile / 2, tile, tile, tile * 0.16);
+    context.fill();
+    context.strokeStyle = "rgb(0 0 0 / 0.1)";
+    context.lineWidth = 1;
+    context.stroke();
+  }
+
+  /** Rings around the pictures that share the lit one's name, which is drawn once more on top. */
+  drawRings(seen, tile) {
+    if (!this.lit) return;
+    const { context } = this;
+    context.strokeStyle = getComputedStyle(this.dialog).getPropertyValue("--accent-solid") || "#0072b2";
+    for (const [point, x, y] of seen) {
+      if (point.class !== this.lit.class) continue;
+      const side = point === this.lit ? Math.max(tile * 1.25, 22) : Math.max(tile, 10);
+      if (point === this.lit || tile < SHARP) { this.plate(x, y, side); this.drawPoint(point, x, y, side); }
+      context.lineWidth = point === this.lit ? 3 : 2;
+      context.beginPath();
+      context.roundRect(x - side / 2 - 1, y - side / 2 - 1, side + 2, side + 2, side * 0.18);
+      context.stroke();
+    }
+  }
+
+  // ---- thumbnails ----
+
+  /** Fetches what is seen and missing, from the middle outwards. */
+  fetchSeen(seen, tile) {
+    if (seen.length > SHEETS * SIDE * SIDE) return; // more than can be kept: the dots stay
+    const { width, height } = this.size;
+    const wanted = seen
+      .filter(([point]) => point.state === "none" || (tile >= SHARP && point.state === "kept" && !this.sharp.has(point)))
+      .map(([point, x, y]) => [Math.hypot(x - width / 2, y - height / 2), point])
+      .sort((a, b) => a[0] - b[0]);
+    for (const [, point] of wanted) {
+      if (this.loading >= LOADS) return;
+      this.fetch(point, tile >= SHARP);
+    }
+  }
+
+  fetch(point, sharp) {
+    const picture = new Image();
+    this.loading += 1;
+    const kept = point.state === "kept";
+    if (!kept) point.state = "coming";
+    if (sharp) this.keepSharp(point, picture);
+    const done = (loaded) => {
+      this.loading -= 1;
+      if (loaded && !kept) this.keep(point, picture);
+      if (!loaded) point.state = "failed";
+      this.redraw();
+    };
+    picture.onload = () => done(true);
+    picture.onerror = () => done(false);
+    picture.src = this.thumb(point.id);
+  }
+
+  keepSharp(point, picture) {
+    this.sharp.set(point, picture);
+    if (this.sharp.size > SHARP_KEPT) this.sharp.delete(this.sharp.keys().next().value);
+  }
+
+  /** Puts a thumbnail on a sheet, in the place of the oldest when all are full. */
+  keep(point, picture) {
+    const at = this.nextCell;
+    this.nextCell = (at + 1) % (SHEETS * SIDE * SIDE);
+    const before = this.cells[at];
+    if (before) Object.assign(before, { cell: -1, state: "none" });
+    this.cells[at] = point;
+    const number = Math.floor(at / (SIDE * SIDE)), cell = at % (SIDE * SIDE);
+    if (!this.sheets[number]) {
+      const sheet = document.createElement("canvas");
+      sheet.width = sheet.height = CELL * SIDE;
+      this.sheets[number] = sheet;
+    }
+    const context = this.sheets[number].getContext("2d");
+    const left = (cell % SIDE) * CELL, top = Math.floor(cell / SIDE) * CELL;
+    context.imageSmoothingQuality = "high";
+    context.fillStyle = "#fff";
+    context.fillRect(left, top, CELL, CELL);
+    contain(context, picture, left, top, CELL);
+    Object.assign(point, { cell: at, state: "kept" });
+  }
+
+  // ---- being used ----
+
+  listen() {
+    const { canvas, dialog } = this;
+    const place = (event) => {
+      const box = canvas.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    new ResizeObserver(() => { if (dialog.open) this.resize(); }).observe(canvas);
+    addEventListener("themechange", () => this.redraw());
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const lines = event.deltaMode === 1 ? 30 : 1;
+      this.zoomBy(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.0016)), place(event));
+      this.light(this.at(place(event)));
+    }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      this.pointers.set(event.pointerId, place(event));
+      if (this.pointers.size === 1) this.moved = 0;
+    });
+    canvas.addEventListener("pointermove", (event) => this.drag(event, place(event)));
+    canvas.addEventListener("pointerup", (event) => {
+      const single = this.pointers.size === 1;
+      this.pointers.delete(event.pointerId);
+      const point = this.at(place(event));
+      if (single && this.moved < 6 && point) this.pick(point.id);
+    });
+    canvas.addEventListener("pointercancel", (event) => this.pointers.delete(event.pointerId));
+    canvas.addEventListener("pointerleave", () => this.light(null));
+    canvas.addEventListener("keydown", (event) => this.press(event));
+    $("map-in").addEventListener("click", () => this.zoomBy(1.6));
+    $("map-out").addEventListener("click", () => this.zoomBy(1 / 1.6));
+    $("map-all").addEventListener("click", () => this.points && this.all());
+    $("map-close").addEventListener("click", () => this.leave());
+    $("map-find").addEventListener("input", () => { this.words = $("map-find").value.trim().toLowerCase(); this.note(); this.redraw(); });
+    dialog.addEventListener("cancel", (event) => { event.preventDefault(); this.leave(); });
+  }
+
+  drag(event, now) {
+    const before = this.pointers.get(event.pointerId);
+    if (!before) { this.light(this.at(now)); return; }
+    const others = [...this.pointers.entries()].filter(([id]) => id !== event.pointerId);
+    if (others.length && this.points) {
+      const other = others[0][1];
+      const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]);
+      const middle = [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2];
+      this.zoomBy(apart(now) / Math.max(1, apart(before)), middle);
+      this.moved = Infinity;
+    }
+    if (this.points) {
+      const share = others.length ? 2 : 1; // each finger moves the middle by half
+      this.panBy((before[0] - now[0]) / this.scale / share, (before[1] - now[1]) / this.scale / share);
+    }
+    this.moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
+    this.pointers.set(event.pointerId, now);
+    if (this.moved > 6) this.light(null);
+  }
+
+  press(event) {
+    if (!this.points || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = 80 / this.scale;
+    const act = {
+      ArrowLeft: () => this.panBy(-step, 0), ArrowRight: () => this.panBy(step, 0),
+      ArrowUp: () => this.panBy(0, -step), ArrowDown: () => this.panBy(0, step),
+      "+": () => this.zoomBy(1.4), "=": () => this.zoomBy(1.4), "-": () => this.zoomBy(1 / 1.4), 0: () => this.all(),
+      "/": () => $("map-find").focus(),
+      Enter: () => this.pick((this.lit ?? this.nearestToMiddle()).id),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+    if (event.key !== "Enter" && event.key !== "/") this.light(this.nearestToMiddle());
+  }
+
+  light(point) {
+    if (point === this.lit) return;
+    this.lit = point;
+    this.canvas.classList.toggle("over", Boolean(point));
+    $("map-card").hidden = !point;
+    if (point) {
+      $("map-picture").src = this.thumb(point.id);
+      $("map-class").textContent = point.name;
+      $("map-camera").textContent = point.camera;
+      if (document.activeElement === this.canvas && !this.pointers.size) $("map-note").setAttribute("aria-label", point.name);
+    }
+    this.redraw();
+  }
+
+  note() {
+    const total = number(this.points?.length ?? 0);
+    const found = this.words ? this.points.filter(({ low }) => low.includes(this.words)).length : 0;
+    $("map-note").textContent = this.words ? `${number(found)} of ${total} pictures` : `${total} pictures; those that look alike to the model lie close together`;
+  }
+}
+
+/** Draws a picture inside a square, as large as fits. */
+function contain(context, picture, left, top, side) {
+  const ratio = side / Math.max(picture.naturalWidth, picture.naturalHeight);
+  const width = picture.naturalWidth * ratio, height = picture.naturalHeight * ratio;
+  context.drawImage(picture, left + (side - width) / 2, top + (side - height) / 2, width, height);
+}
