@@ -13,6 +13,7 @@
 //! | `GET /api/browse?seed=&count=&q=&camera=&category=` | rows at random, or rows with these words |
 //! | `GET /api/map` | places of rows on a plane |
 //! | `GET /picture/{id}`, `GET /thumb/{id}` | a stored picture, and a small one of it |
+//! | `GET /sheet/{n}` | thumbnails of 256 places of the map |
 //! | `GET /report` | the run's report |
 //! | `GET /healthz` | `ok` |
 //!
@@ -28,6 +29,7 @@ mod page;
 mod picture;
 mod problem;
 mod search;
+mod sheet;
 mod state;
 
 pub use app::{App, Bounds, PictureSource, ServeError};
@@ -57,6 +59,7 @@ pub fn router(app: App) -> Result<Router, ServeError> {
         .route("/api/browse", get(browse::browse))
         .route("/picture/{id}", get(picture::picture))
         .route("/thumb/{id}", get(picture::thumb))
+        .route("/sheet/{n}", get(sheet::sheet))
         .route("/healthz", get(|| async { "ok" }))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)

@@ -1,5 +1,5 @@
 // The search page. The address after # says what is shown, so that Back, Forward and bookmarks work:
-//   #shuffle/SEED  #words/WORDS  #similar/ID  #picture/N (a picture given in this visit)  #draw  #map
+//   #/shuffle/SEED  #/words/WORDS  #/similar/ID  #/picture/N (a picture given in this visit)  #/draw  #/map
 // each with ?camera=..&category=.. for what is shown of it.
 
 import { $, card, fit, make, moveFocus, number, spaced } from "./cards.js";
@@ -7,6 +7,7 @@ import { Atlas } from "./map.js";
 import { Pad } from "./draw.js";
 
 const COUNTS = [30, 60, 120, 200];
+const HINT = "Click one to see what looks like it. Or drop a picture here, paste one, or draw.";
 const pictures = []; // given in this visit: { file, url }
 let info = null;
 let route = null;
@@ -18,7 +19,7 @@ let atlas = null;
 // ---- addresses ----
 
 function parse(hash) {
-  const [path, query = ""] = hash.replace(/^#/, "").split("?");
+  const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const slash = path.indexOf("/");
   const [view, rest] = slash < 0 ? [path, ""] : [path.slice(0, slash), path.slice(slash + 1)];
   const asked = new URLSearchParams(query);
@@ -29,7 +30,7 @@ function parse(hash) {
 
 function address({ view, value, cameras, category }) {
   const asked = filters({ cameras, category }).toString();
-  return `#${view}${value === "" ? "" : `/${encodeURIComponent(value)}`}${asked ? `?${asked}` : ""}`;
+  return `#/${view}${value === "" ? "" : `/${encodeURIComponent(value)}`}${asked ? `?${asked}` : ""}`;
 }
 
 function filters({ cameras, category }) {
@@ -123,7 +124,7 @@ function show(answer) {
   $("grid").replaceChildren(...cards);
   if (kept) $("grid").querySelector(`a[href="${CSS.escape(kept)}"]`)?.focus();
   $("status").textContent = heading(items, total, answer.query);
-  $("timing").textContent = answer.milliseconds ? timing(answer.milliseconds, scoreName) : "";
+  $("timing").textContent = answer.milliseconds ? timing(answer.milliseconds, scoreName) : route.view === "shuffle" ? HINT : "";
   const next = COUNTS.find((size) => size > count && size <= info.bounds.hits);
   const whole = answer.hits ? items.length < count : total <= items.length;
   $("more").hidden = whole || next === undefined;
@@ -250,7 +251,7 @@ function follow() {
   if (!["shuffle", "words", "similar", "picture", "draw"].includes(next.view)) next.view = "shuffle";
   const before = route;
   route = next;
-  if (next.view === "shuffle" && next.value === "" && location.hash !== "#map") {
+  if (next.view === "shuffle" && next.value === "" && !location.hash.startsWith("#/map")) {
     route.value = String(before?.view === "shuffle" && before.value ? before.value : seed());
     history.replaceState(null, "", address(route));
   }
@@ -291,6 +292,7 @@ function openMap() {
   atlas ??= new Atlas({
     load: () => ask("api/map"),
     thumb: (id) => picture(id, true),
+    sheet: (at) => `sheet/${at}?v=${info.version}`,
     open: (id) => go("similar", id),
     close: () => (history.length > 1 && route ? history.back() : go("shuffle")),
   });

@@ -33,7 +33,7 @@ export class Pad {
       input.checked = at === first;
       input.addEventListener("change", () => chosen(value));
       const dot = make("i", { "aria-hidden": "true" });
-      dot.style.setProperty("--value", group === "sizes" ? `${4 + at * 5}px` : value);
+      dot.style.setProperty("--value", group === "sizes" ? `${5 + at * 5.5}px` : value);
       const label = make("label", { title: name, class: name === "Eraser" ? "eraser" : null }, input, dot);
       $(group).append(label);
     });

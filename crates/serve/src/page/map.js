@@ -3,17 +3,17 @@
 
 import { $, spaced, number } from "./cards.js";
 
-const CELL = 48; // side of a kept thumbnail, pixels
-const SIDE = 32; // thumbnails a row of a sheet
-const SHEETS = 8; // sheets kept: 8 x 32 x 32 thumbnails, 72 MiB
-const LOADS = 8; // thumbnails fetched at a time
+const CELL = 48; // side of a thumbnail, pixels
+const CELLS = 16; // thumbnails a row and rows of a sheet, as the server draws them
+const SHEETS = 64; // sheets kept, 2.4 MB each
+const LOADS = 4; // files fetched at a time
 const SHARP = 56; // from this many pixels on the screen, the picture itself is drawn
 const SHARP_KEPT = 240;
 const FURTHEST = 60;
 
 export class Atlas {
-  constructor({ load, thumb, open, close }) {
-    Object.assign(this, { load, thumb, pick: open, leave: close });
+  constructor({ load, thumb, sheet, open, close }) {
+    Object.assign(this, { load, thumb, sheet, pick: open, leave: close });
     this.dialog = $("map");
     this.canvas = $("map-canvas");
     this.context = this.canvas.getContext("2d");
@@ -21,9 +21,7 @@ export class Atlas {
     this.view = { zoom: 1, x: 0, y: 0 }; // x, y: world point in the middle
     this.lit = null; // the point under the pointer, or in the middle when keys are used
     this.words = "";
-    this.sheets = [];
-    this.cells = []; // point that owns a cell, in the order of loading
-    this.nextCell = 0;
+    this.sheets = new Map(); // sheet number -> Image, the longest unused first
     this.loading = 0;
     this.sharp = new Map(); // point index -> Image, oldest first
     this.pointers = new Map();
@@ -44,9 +42,9 @@ export class Atlas {
   }
 
   take({ classes, cameras, points }) {
-    this.points = points.map(([id, x, y, name, camera]) => ({
+    this.points = points.map(([id, x, y, name, camera], at) => ({
       id, x, y, name: spaced(classes[name]), low: spaced(classes[name]).toLowerCase(), class: name,
-      camera: camera === null ? "" : cameras[camera], hue: (name * 137.508) % 360, cell: -1, state: "none",
+      camera: camera === null ? "" : cameras[camera], hue: (name * 137.508) % 360, at,
     }));
     const span = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
     const [left, right] = span(this.points.map(({ x }) => x));
@@ -155,17 +153,18 @@ export class Atlas {
 
   drawPoint(point, x, y, tile) {
     const { context } = this;
-    const picture = this.sharp.get(point);
     const half = tile / 2;
-    if (tile >= SHARP && picture?.complete && picture.naturalWidth) {
+    const inner = tile >= 18 ? tile * 0.88 : tile;
+    const picture = this.sharp.get(point);
+    const sheet = this.sheets.get(Math.floor(point.at / (CELLS * CELLS)));
+    if (tile >= SHARP && ready(picture)) {
       this.plate(x, y, tile);
-      contain(context, picture, x - half * 0.88, y - half * 0.88, tile * 0.88);
-    } else if (point.state === "kept") {
+      contain(context, picture, x - inner / 2, y - inner / 2, inner);
+    } else if (ready(sheet)) {
       if (tile >= 18) this.plate(x, y, tile);
-      const sheet = this.sheets[Math.floor(point.cell / (SIDE * SIDE))];
-      const inner = tile >= 18 ? tile * 0.88 : tile;
-      const cell = point.cell % (SIDE * SIDE);
-      context.drawImage(sheet, (cell % SIDE) * CELL, Math.floor(cell / SIDE) * CELL, CELL, CELL, x - inner / 2, y - inner / 2, inner, inner);
+      const cell = point.at % (CELLS * CELLS);
+      // Without the outermost pixels, so that a neighbour never shines through.
+      context.drawImage(sheet, (cell % CELLS) * CELL + 0.5, Math.floor(cell / CELLS) * CELL + 0.5, CELL - 1, CELL - 1, x - inner / 2, y - inner / 2, inner, inner);
     } else {
       context.fillStyle = `hsl(${point.hue} 45% 60%)`;
       context.beginPath();
@@ -189,11 +188,11 @@ export class Atlas {
   drawRings(seen, tile) {
     if (!this.lit) return;
     const { context } = this;
-    context.strokeStyle = getComputedStyle(this.dialog).getPropertyValue("--accent-solid") || "#0072b2";
     for (const [point, x, y] of seen) {
       if (point.class !== this.lit.class) continue;
       const side = point === this.lit ? Math.max(tile * 1.25, 22) : Math.max(tile, 10);
       if (point === this.lit || tile < SHARP) { this.plate(x, y, side); this.drawPoint(point, x, y, side); }
+      context.strokeStyle = "#2f8fcc";
       context.lineWidth = point === this.lit ? 3 : 2;
       context.beginPath();
       context.roundRect(x - side / 2 - 1, y - side / 2 - 1, side + 2, side + 2, side * 0.18);
@@ -203,62 +202,37 @@ export class Atlas {
 
   // ---- thumbnails ----
 
-  /** Fetches what is seen and missing, from the middle outwards. */
+  /** Fetches what is seen and missing: sheets that many points want first, then large pictures. */
   fetchSeen(seen, tile) {
-    if (seen.length > SHEETS * SIDE * SIDE) return; // more than can be kept: the dots stay
-    const { width, height } = this.size;
-    const wanted = seen
-      .filter(([point]) => point.state === "none" || (tile >= SHARP && point.state === "kept" && !this.sharp.has(point)))
-      .map(([point, x, y]) => [Math.hypot(x - width / 2, y - height / 2), point])
-      .sort((a, b) => a[0] - b[0]);
-    for (const [, point] of wanted) {
-      if (this.loading >= LOADS) return;
-      this.fetch(point, tile >= SHARP);
+    const wants = new Map();
+    for (const [{ at }] of seen) {
+      const sheet = Math.floor(at / (CELLS * CELLS));
+      wants.set(sheet, (wants.get(sheet) ?? 0) + 1);
     }
+    if (wants.size > SHEETS) return; // more than can be kept: the dots stay
+    for (const [sheet] of [...wants].sort((a, b) => b[1] - a[1])) {
+      this.fetch(this.sheets, sheet, () => this.sheet(sheet), SHEETS);
+    }
+    if (tile < SHARP || seen.length > SHARP_KEPT) return;
+    for (const [point] of seen) this.fetch(this.sharp, point, () => this.thumb(point.id), SHARP_KEPT);
   }
 
-  fetch(point, sharp) {
+  /** Makes sure that `kept` has a picture under `key`, and forgets the longest unused beyond `most`. */
+  fetch(kept, key, address, most) {
+    const known = kept.get(key);
+    if (known) {
+      kept.delete(key);
+      kept.set(key, known); // used last
+      return;
+    }
+    if (this.loading >= LOADS) return;
     const picture = new Image();
+    kept.set(key, picture);
+    if (kept.size > most) kept.delete(kept.keys().next().value);
     this.loading += 1;
-    const kept = point.state === "kept";
-    if (!kept) point.state = "coming";
-    if (sharp) this.keepSharp(point, picture);
-    const done = (loaded) => {
-      this.loading -= 1;
-      if (loaded && !kept) this.keep(point, picture);
-      if (!loaded) point.state = "failed";
-      this.redraw();
-    };
-    picture.onload = () => done(true);
-    picture.onerror = () => done(false);
-    picture.src = this.thumb(point.id);
-  }
-
-  keepSharp(point, picture) {
-    this.sharp.set(point, picture);
-    if (this.sharp.size > SHARP_KEPT) this.sharp.delete(this.sharp.keys().next().value);
-  }
-
-  /** Puts a thumbnail on a sheet, in the place of the oldest when all are full. */
-  keep(point, picture) {
-    const at = this.nextCell;
-    this.nextCell = (at + 1) % (SHEETS * SIDE * SIDE);
-    const before = this.cells[at];
-    if (before) Object.assign(before, { cell: -1, state: "none" });
-    this.cells[at] = point;
-    const number = Math.floor(at / (SIDE * SIDE)), cell = at % (SIDE * SIDE);
-    if (!this.sheets[number]) {
-      const sheet = document.createElement("canvas");
-      sheet.width = sheet.height = CELL * SIDE;
-      this.sheets[number] = sheet;
-    }
-    const context = this.sheets[number].getContext("2d");
-    const left = (cell % SIDE) * CELL, top = Math.floor(cell / SIDE) * CELL;
-    context.imageSmoothingQuality = "high";
-    context.fillStyle = "#fff";
-    context.fillRect(left, top, CELL, CELL);
-    contain(context, picture, left, top, CELL);
-    Object.assign(point, { cell: at, state: "kept" });
+    // A picture that fails stays known, so that it is not asked for again and again.
+    picture.onload = picture.onerror = () => { this.loading -= 1; this.redraw(); };
+    picture.src = address();
   }
 
   // ---- being used ----
@@ -356,6 +330,8 @@ export class Atlas {
     $("map-note").textContent = this.words ? `${number(found)} of ${total} pictures` : `${total} pictures; those that look alike to the model lie close together`;
   }
 }
+
+const ready = (picture) => picture?.complete && picture.naturalWidth > 0;
 
 /** Draws a picture inside a square, as large as fits. */
 function contain(context, picture, left, top, side) {
