@@ -130,12 +130,13 @@ function show(answer) {
   $("more").hidden = whole || next === undefined;
   $("shuffle").hidden = route.view !== "shuffle";
   if (items.length) say(null);
-  else say("Nothing here", route.view === "words" ? "No name holds these words. Try fewer or shorter ones, or draw what you mean." : "No picture passes these filters.");
+  else if (route.view === "words") say("Nothing by that name", "Try fewer or shorter words, or draw what you mean.");
+  else say("Nothing here", "No picture passes these filters.");
 }
 
 function heading(items, total, query) {
   switch (route.view) {
-    case "words": return `${number(total)} ${total === 1 ? "picture" : "pictures"} named “${route.value}”`;
+    case "words": return total === 0 ? `Looked for “${route.value}”` : `${number(total)} ${total === 1 ? "picture" : "pictures"} named “${route.value}”`;
     case "similar": return `Most like “${spaced(query.class)}”`;
     case "picture": return "Most like your picture";
     case "draw": return "Most like your drawing";
@@ -257,7 +258,7 @@ function follow() {
   }
   if (!before || before.view !== next.view || before.value !== next.value) {
     count = COUNTS[0];
-    if (before && next.view !== "words" && next.view !== "draw") scrollTo({ top: 0 });
+    if (before && next.view !== "words") scrollTo({ top: 0 });
   }
   document.title = info.title;
   if (document.activeElement !== $("words")) $("words").value = next.view === "words" ? next.value : "";
@@ -266,6 +267,7 @@ function follow() {
   if (next.view === "picture" && !pictures[next.value]) {
     return fail("This picture was given in an earlier visit and is not kept. Give it again.");
   }
+  if (next.view === "draw" && before?.view !== "draw" && innerWidth < 740) $("pad").scrollIntoView();
   if (next.view === "draw" && pad.empty) return invite();
   run();
 }
