@@ -174,7 +174,7 @@ fn upload(browser: &Browser) {
     let broken = folder.path().join("broken.png");
     std::fs::write(&broken, "no picture").unwrap();
     browser.give_file("#file", &broken);
-    browser.wait("document.getElementById('message').textContent.includes('not a JPEG, PNG')");
+    browser.wait("document.getElementById('message').textContent.includes('Not a JPEG, PNG')");
     let expected: Vec<_> = browser.complaints();
     assert!(expected.iter().all(|entry| entry["message"].as_str().unwrap().contains("415")), "{expected:?}");
     paste_and_drop(browser);

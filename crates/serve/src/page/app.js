@@ -338,7 +338,8 @@ function listen() {
   $("skip").addEventListener("click", () => ($("grid").querySelector(".card") ?? $("status")).focus());
   $("help-open").addEventListener("click", () => $("help").showModal());
   $("help").addEventListener("click", (event) => { if (event.target === $("help")) $("help").close(); });
-  $("asked-picture").addEventListener("load", (event) => fit(event.target));
+  $("asked-picture").addEventListener("load", ({ target }) => { target.parentElement.classList.remove("broken"); fit(target); });
+  $("asked-picture").addEventListener("error", ({ target }) => target.parentElement.classList.add("broken"));
   addEventListener("paste", (event) => {
     const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
     if (file) { event.preventDefault(); give(file); }
