@@ -67,7 +67,8 @@ pub fn router(app: App) -> Result<Router, ServeError> {
         .with_state(state))
 }
 
-/// Serves `app` on `listener` until `shutdown` completes; requests begun by then are answered.
+/// Serves `app` on `listener` until `shutdown` completes; requests begun by then are answered, within the
+/// time that the bounds allow.
 ///
 /// The caller chooses the address. There is no login: whoever reaches it can search and see pictures.
 ///
@@ -78,8 +79,22 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let time = app.bounds.time;
     let routes = router(app)?;
     // Answers are small and wanted at once; without delay is only an optimisation, so a failure is no matter.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    Ok(axum::serve(listener, routes).with_graceful_shutdown(shutdown).await?)
+    let (told, begun) = tokio::sync::oneshot::channel::<()>();
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        shutdown.await;
+        drop(told);
+    });
+    // A client that takes its answer slowly, or never ends its question, must not keep the server up.
+    let patience = async {
+        drop(begun.await);
+        tokio::time::sleep(time).await;
+    };
+    tokio::select! {
+        ended = server => Ok(ended?),
+        () = patience => Ok(()),
+    }
 }

@@ -12,6 +12,7 @@ use deepembed_serve::{App, Bounds, serve};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use webdriver::Browser;
 
 /// Every so many pictures of the set are served.
@@ -53,6 +54,8 @@ fn artifacts() -> PathBuf {
 }
 
 fn shot(browser: &Browser, name: &str) {
+    // Cards rise into place for half a second.
+    std::thread::sleep(Duration::from_millis(700));
     let picture = STANDARD.decode(browser.screenshot()).unwrap();
     std::fs::write(artifacts().join(format!("page-{name}.png")), picture).unwrap();
 }
@@ -335,11 +338,10 @@ fn phone_layout(phone: &Browser, url: &str) {
         ("#/map", "phone-map"),
     ] {
         phone.open(&format!("{url}{view}"));
-        if name.len() < 14 && name != "phone-draw" && name != "phone-map" {
+        if view.contains("/shuffle") || view.contains("/similar") {
             phone.wait(SHOWN);
         }
         phone.wait("document.documentElement.scrollWidth <= 375");
-        std::thread::sleep(std::time::Duration::from_millis(700));
         shot(phone, name);
     }
     phone.open(&format!("{url}#/similar/25"));

@@ -7,8 +7,10 @@ use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
 use common::{Odd, ask, get, png, post, routes};
 use data::{EmbedError, PixelEmbed};
-use deepembed_serve::{App, ServeError, router};
+use deepembed_serve::{App, ServeError, router, serve};
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn with(change: impl FnOnce(&mut App)) -> Router {
@@ -260,6 +262,47 @@ async fn uploads_beyond_the_bound_are_told_to_come_back() {
     assert_eq!((second.problem(), second.header("retry-after")), (code(503, "busy"), "1"));
     assert_eq!(first.await.unwrap(), StatusCode::OK);
     assert_eq!(post(&routes, "/api/search", png(0)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn no_more_pictures_are_embedded_at_a_time_than_allowed() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let routes = with(|app| {
+        app.pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap());
+        app.bounds.working = 2;
+        app.model = Arc::new(Odd(PixelEmbed::new(), move || {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(50));
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok([vec![1.0], vec![0.0; 255]].concat())
+        }));
+    });
+    let asked: Vec<_> = (0..8)
+        .map(|_| {
+            let routes = routes.clone();
+            tokio::spawn(async move { post(&routes, "/api/search", png(0)).await.status })
+        })
+        .collect();
+    for answer in asked {
+        assert_eq!(answer.await.unwrap(), StatusCode::OK);
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_stalled_client_does_not_keep_the_server_up() {
+    let mut app = common::app();
+    app.bounds.time = Duration::from_millis(200);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(serve(app, listener, async { drop(stopped.await) }));
+    client.write_all(b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Le").unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.send(()).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), server).await;
+    ended.expect("the server stops").unwrap().unwrap();
 }
 
 #[test]

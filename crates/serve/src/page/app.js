@@ -149,10 +149,10 @@ function timing({ decode, embed, search }, scoreName) {
   return `by ${scoreName} · seen in ${time(decode + embed)} ms, found in ${time(search)} ms`;
 }
 
-/** A title and a sentence in place of results; nothing when the title is null. */
+/** A title (which may be empty) and a sentence in place of results; nothing when the title is null. */
 function say(title, text = "") {
   $("message").hidden = title === null;
-  if (title !== null) $("message").replaceChildren(make("h3", {}, title), make("p", {}, text));
+  if (title !== null) $("message").replaceChildren(...(title ? [make("h3", {}, title)] : []), make("p", {}, text));
 }
 
 function fail(reason) {
@@ -280,7 +280,7 @@ function invite() {
   $("timing").textContent = "";
   $("more").hidden = $("shuffle").hidden = true;
   $("status").textContent = "Draw what you are looking for";
-  say("The results follow your pen", "Broad strokes and the right colours matter more than detail.");
+  say("", "The results follow your pen. Broad strokes and the right colours matter more than detail.");
 }
 
 function give(file) {

@@ -55,15 +55,21 @@ export class Atlas {
 
   // ---- geometry ----
 
-  /** Screen pixels a world unit, and the side of a picture on the screen. */
+  /** Screen pixels a world unit. */
   get scale() {
-    const { width, height } = this.size;
-    return Math.min((width - 60) / this.world.width, (height - 60) / this.world.height) * this.view.zoom;
+    return this.fit * this.view.zoom;
   }
 
-  get tile() {
+  /** Screen pixels a world unit when all is shown. */
+  get fit() {
     const { width, height } = this.size;
-    const crowd = Math.sqrt((width * height) / Math.max(1, this.points.length));
+    return Math.min((width - 60) / this.world.width, (height - 60) / this.world.height);
+  }
+
+  /** Side of a picture on the screen, pixels: as much as there is room for when all is shown. */
+  get tile() {
+    const { width, height } = this.world;
+    const crowd = this.fit * Math.sqrt((width * height) / Math.max(1, this.points.length));
     // Places spread faster than pictures grow, so that pictures come apart.
     return Math.min(112, Math.max(7, Math.min(40, crowd * 0.95) * Math.pow(this.view.zoom, 0.62)));
   }
