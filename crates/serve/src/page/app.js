@@ -296,9 +296,15 @@ function openMap() {
     thumb: (id) => picture(id, true),
     sheet: (at) => `sheet/${at}?v=${info.version}`,
     open: (id) => go("similar", id),
-    close: () => (history.length > 1 && route ? history.back() : go("shuffle")),
+    close: closeMap,
   });
   atlas.open();
+}
+
+/** Back to what lies under the map; its address takes the place of the map's, so that Back never leaves the page. */
+function closeMap() {
+  history.replaceState(null, "", address(route));
+  follow();
 }
 
 const clear = () => go("shuffle", seed());

@@ -147,12 +147,12 @@ export class Atlas {
       if (x > -half && y > -half && x < size.width + half && y < size.height + half) seen.push([point, x, y]);
     }
     context.imageSmoothingQuality = "high";
-    for (const [point, x, y] of seen) {
-      const off = this.words && !point.low.includes(this.words);
-      context.globalAlpha = off ? 0.1 : 1;
-      this.drawPoint(point, x, y, tile);
-    }
+    // What is pointed out lies on top of all others.
+    const meant = ([point]) => !this.words || point.low.includes(this.words);
+    context.globalAlpha = 0.1;
+    if (this.words) seen.filter((one) => !meant(one)).forEach((one) => this.drawPoint(...one, tile));
     context.globalAlpha = 1;
+    seen.filter(meant).forEach((one) => this.drawPoint(...one, tile));
     this.drawRings(seen, tile);
     this.fetchSeen(seen, tile);
   }
@@ -325,7 +325,6 @@ export class Atlas {
       $("map-picture").src = this.thumb(point.id);
       $("map-class").textContent = point.name;
       $("map-camera").textContent = point.camera;
-      if (document.activeElement === this.canvas && !this.pointers.size) $("map-note").setAttribute("aria-label", point.name);
     }
     this.redraw();
   }
