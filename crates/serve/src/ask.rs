@@ -86,12 +86,17 @@ fn number(key: &'static str, value: String, low: u64, high: u64) -> Result<u64, 
 
 /// The row that a path names.
 pub(crate) fn row(state: &State, id: Id) -> Result<usize, Problem> {
+    let pictures = state.app.records.len();
+    number_below(id, pictures, |id| Problem::NoSuchPicture { id, pictures })
+}
+
+/// The number that a path names, which must be smaller than `end`.
+pub(crate) fn number_below(id: Id, end: usize, none: impl Fn(u64) -> Problem) -> Result<usize, Problem> {
     let Path(id) = id.map_err(|err| Problem::BadId(err.body_text()))?;
-    // `parse` would take a sign; addresses of one picture should be one.
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+    // `parse` would take a sign; one thing should have one address.
+    if !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::BadId(id));
     }
-    let last = state.app.records.len() - 1;
     let number: u64 = id.parse().map_err(|_| Problem::BadId(id))?;
-    usize::try_from(number).ok().filter(|&row| row <= last).ok_or(Problem::NoSuchPicture { id: number, last })
+    usize::try_from(number).ok().filter(|&number| number < end).ok_or_else(|| none(number))
 }

@@ -13,6 +13,7 @@
 //! | `GET /api/browse?seed=&count=&q=&camera=&category=` | rows at random, or rows with these words |
 //! | `GET /api/map` | places of rows on a plane |
 //! | `GET /picture/{id}`, `GET /thumb/{id}` | a stored picture, and a small one of it |
+//! | `GET /sheet/{n}` | thumbnails of 256 places of the map |
 //! | `GET /report` | the run's report |
 //! | `GET /healthz` | `ok` |
 //!
@@ -28,6 +29,7 @@ mod page;
 mod picture;
 mod problem;
 mod search;
+mod sheet;
 mod state;
 
 pub use app::{App, Bounds, PictureSource, ServeError};
@@ -57,6 +59,7 @@ pub fn router(app: App) -> Result<Router, ServeError> {
         .route("/api/browse", get(browse::browse))
         .route("/picture/{id}", get(picture::picture))
         .route("/thumb/{id}", get(picture::thumb))
+        .route("/sheet/{n}", get(sheet::sheet))
         .route("/healthz", get(|| async { "ok" }))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
@@ -64,7 +67,8 @@ pub fn router(app: App) -> Result<Router, ServeError> {
         .with_state(state))
 }
 
-/// Serves `app` on `listener` until `shutdown` completes; requests begun by then are answered.
+/// Serves `app` on `listener` until `shutdown` completes; requests begun by then are answered, within the
+/// time that the bounds allow.
 ///
 /// The caller chooses the address. There is no login: whoever reaches it can search and see pictures.
 ///
@@ -75,8 +79,22 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let time = app.bounds.time;
     let routes = router(app)?;
     // Answers are small and wanted at once; without delay is only an optimisation, so a failure is no matter.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    Ok(axum::serve(listener, routes).with_graceful_shutdown(shutdown).await?)
+    let (told, begun) = tokio::sync::oneshot::channel::<()>();
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        shutdown.await;
+        drop(told);
+    });
+    // A client that takes its answer slowly, or never ends its question, must not keep the server up.
+    let patience = async {
+        drop(begun.await);
+        tokio::time::sleep(time).await;
+    };
+    tokio::select! {
+        ended = server => Ok(ended?),
+        () = patience => Ok(()),
+    }
 }

@@ -41,9 +41,17 @@ pub(crate) async fn thumb(
     Ok(answer(bytes, current, &headers))
 }
 
+/// Width and height of a picture whose longer side is `side` pixels.
+pub(crate) fn within(picture: &data::Image, side: u32) -> (u32, u32) {
+    let longer = u64::from(picture.width.max(picture.height));
+    // At most `side`, so it fits.
+    let scaled = |length: u32| ((u64::from(length) * u64::from(side) / longer) as u32).max(1);
+    (scaled(picture.width), scaled(picture.height))
+}
+
 /// Whether the address names the rows as they are, by `v`, the version from `/api/info`: then the answer may
 /// be kept for good.
-fn is_current(state: &State, pairs: Pairs) -> bool {
+pub(crate) fn is_current(state: &State, pairs: Pairs) -> bool {
     pairs.is_ok_and(|Query(pairs)| pairs.iter().any(|(key, value)| key == "v" && *value == state.version))
 }
 
@@ -56,12 +64,11 @@ fn small(state: &State, row: usize) -> Result<Vec<u8>, Problem> {
     // White as on paper, whatever the model lays under transparent pixels.
     let picture =
         decode(&bytes, [255; 3], &state.app.bounds.picture).map_err(|err| unreadable(err.to_string()))?;
-    let longer = picture.width.max(picture.height);
-    if longer <= SIDE {
+    if picture.width.max(picture.height) <= SIDE {
         return Ok(bytes);
     }
-    let shrunk = |side: u32| ((u64::from(side) * u64::from(SIDE)).div_ceil(u64::from(longer)) as u32).max(1);
-    let picture = resize(&picture, shrunk(picture.width), shrunk(picture.height), Filter::Bilinear);
+    let (width, height) = within(&picture, SIDE);
+    let picture = resize(&picture, width, height, Filter::Bilinear);
     let mut file = Vec::new();
     JpegEncoder::new_with_quality(&mut file, 85)
         .encode(&picture.pixels, picture.width, picture.height, ExtendedColorType::Rgb8)
@@ -69,7 +76,7 @@ fn small(state: &State, row: usize) -> Result<Vec<u8>, Problem> {
     Ok(file)
 }
 
-fn answer(bytes: Vec<u8>, current: bool, asked: &HeaderMap) -> Response {
+pub(crate) fn answer(bytes: Vec<u8>, current: bool, asked: &HeaderMap) -> Response {
     let tag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..32]);
     let keep = if current { "private, max-age=31536000, immutable" } else { "private, no-cache" };
     let kept = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());

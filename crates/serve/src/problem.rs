@@ -26,10 +26,12 @@ pub(crate) enum Problem {
     BadNumber { key: &'static str, value: String, low: u64, high: u64 },
     #[error("no picture has the {facet} `{value}`; see /api/info for those there are")]
     NoSuchGroup { facet: &'static str, value: String },
-    #[error("`{0}` is not a picture's number")]
+    #[error("`{0}` is not a number from 0")]
     BadId(String),
-    #[error("there is no picture {id}; numbers go from 0 to {last}")]
-    NoSuchPicture { id: u64, last: usize },
+    #[error("there is no picture {id} among {pictures}, counted from 0")]
+    NoSuchPicture { id: u64, pictures: usize },
+    #[error("there is no sheet {id} of the map, which has {sheets}, counted from 0")]
+    NoSuchSheet { id: u64, sheets: usize },
     #[error("the body is larger than {limit} bytes; send a smaller picture")]
     BodyTooLarge { limit: usize },
     #[error("the body broke off: {0}")]
@@ -65,6 +67,7 @@ impl Problem {
             Self::NoSuchGroup { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "no-such-group"),
             Self::BadId(_) => (StatusCode::BAD_REQUEST, "bad-id"),
             Self::NoSuchPicture { .. } => (StatusCode::NOT_FOUND, "no-such-picture"),
+            Self::NoSuchSheet { .. } => (StatusCode::NOT_FOUND, "no-such-sheet"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
             Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "broken-body"),
             Self::Decode(DecodeError::Format) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-a-picture"),

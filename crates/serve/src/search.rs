@@ -109,7 +109,13 @@ fn answer(state: &State, ask: &Ask, picture: &[u8], itself: Option<usize>) -> Re
 fn nearest(state: &State, ask: &Ask, query: &[f32], itself: Option<usize>) -> Result<Hits, Problem> {
     let index: &dyn Index = &*state.app.index;
     let failed = |err: &dyn std::error::Error| Problem::Search(err.to_string());
-    let rows = Rows::new(query, index.dim()).map_err(|err| failed(&err))?;
+    let (got, want) = (query.len(), index.dim());
+    if got != want {
+        return Err(Problem::Search(format!(
+            "the model gave {got} values for one picture, the index has {want}"
+        )));
+    }
+    let rows = Rows::new(query, want).map_err(|err| failed(&err))?;
     let wanted = |id: u64| Some(id as usize) != itself && ask.passes(state, id as usize);
     let filter = if ask.wants_all() && itself.is_none() { Filter::All } else { Filter::When(&wanted) };
     let k = NonZeroUsize::new(ask.rows).ok_or(Problem::Internal)?;
