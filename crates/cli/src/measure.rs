@@ -65,7 +65,18 @@ impl Exam {
         name: &str,
     ) -> Outcome<Measured> {
         let vectors = context.embed(model, dataset, &self.items, &format!("embedding, {name}"))?;
-        let (dim, metric) = (model.contract().dim, model.contract().metric);
+        self.mark(context, vectors, model.contract(), name)
+    }
+
+    /// Measures vectors of the exam's pictures, in their order.
+    pub fn mark(
+        &self,
+        context: &Context,
+        vectors: Vec<f32>,
+        contract: &data::Contract,
+        name: &str,
+    ) -> Outcome<Measured> {
+        let (dim, metric) = (contract.dim, contract.metric);
         let rows = Rows::new(&vectors, dim).expect("an embedding of every picture");
         let bar = context.talk.bar(&format!("measuring, {name}"), self.queries.len());
         let options = Options { memory: context.memory, seed: context.seed, ..Options::default() };

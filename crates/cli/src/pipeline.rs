@@ -208,15 +208,28 @@ pub struct Marks {
     pub pixels: Measured,
 }
 
-/// Measures the model and the baselines on the test split.
-pub fn examine(context: &Context, dataset: &Dataset, recipe: &Recipe, model: &Model) -> Outcome<Marks> {
+/// Measures the model and the baselines on the test split. `everything` holds the model's vectors of the
+/// whole dataset where they are there already.
+pub fn examine(
+    context: &Context,
+    dataset: &Dataset,
+    recipe: &Recipe,
+    model: &Model,
+    everything: Option<Rows<'_, f32>>,
+) -> Outcome<Marks> {
     let exam = Exam::new(dataset, Split::Test)?;
     let measure = |model: &dyn Embed, name: &str| exam.measure(context, model, dataset, name);
-    let trained = measure(model, "trained")?;
+    let trained = match everything {
+        Some(rows) => {
+            let vectors = exam.items.iter().flat_map(|&item| rows.row(item)).copied().collect();
+            exam.mark(context, vectors, model.contract(), "trained")?
+        }
+        None => measure(model, "trained")?,
+    };
     let starter = measure(&Model::starter(), "starter")?;
     let untrained = measure(&Model::untrained(recipe, context.seed), "untrained")?;
-    let pixels = measure(&PixelEmbed::default(), "pixels")?;
-    Ok(Marks { trained, starter, untrained, pixels, exam })
+    let pixels = measure(&PixelEmbed::new(), "pixels")?;
+    Ok(Marks { exam, trained, starter, untrained, pixels })
 }
 
 impl Marks {
@@ -257,46 +270,32 @@ pub fn run(
     // Written before it is measured, so that a failure from here on loses no training.
     write_file(&folder.model(), &learned.model.to_bytes())?;
     folder.write_metrics(&json!({"train": learned.training}))?;
-    let marks = examine(context, &dataset, recipe, &learned.model)?;
+    let all: Vec<usize> = (0..dataset.len()).collect();
+    let everything =
+        wants_index.map(|_| context.embed(&learned.model, &dataset, &all, "embedding everything"));
+    let everything = everything.transpose()?;
+    let rows = everything.as_deref().map(|vectors| {
+        Rows::new(vectors, learned.model.contract().dim).expect("an embedding of every picture")
+    });
+    let marks = examine(context, &dataset, recipe, &learned.model, rows)?;
     let mut metrics = marks.to_json(context.seed);
     let test = json!({"protocol": metrics["protocol"], "test": metrics["test"]});
     let model = learned.model.with_metrics(test);
     write_file(&folder.model(), &model.to_bytes())?;
-    let built = wants_index.map(|spec| {
-        let rows = (&marks.exam, &marks.trained);
-        index_everything(context, &dataset, source, &model, &data_hash, spec, folder, rows)
-    });
-    let index = built.transpose()?;
-    if let Some(facts) = &index {
+    let mut index = None;
+    if let (Some(spec), Some(rows)) = (wants_index, rows) {
+        let built = build_index(context, spec, rows, &model)?;
+        save_index(&dataset, source, &model, &data_hash, context.seed, &*built, &folder.index())?;
+        let facts = measure_index(context, &*built, rows, marks.trained.rows())?;
         metrics["index"] = json!({
             "spec": facts.spec, "recall@10": facts.recall_at_10, "qps_single": facts.queries_per_second,
         });
+        index = Some(facts);
     }
     metrics["train"] = learned.training;
     let metrics = folder.write_metrics(&metrics)?;
     write_up::write(context, &dataset, &checked, &marks, index, folder, &facts)?;
     Ok(metrics)
-}
-
-/// Builds the index over every picture, saves it, and measures it with the test pictures as queries.
-#[expect(clippy::too_many_arguments, reason = "each is a different thing, used once")]
-fn index_everything(
-    context: &Context,
-    dataset: &Dataset,
-    source: &Source,
-    model: &Model,
-    data_hash: &str,
-    spec: Spec,
-    folder: &RunFolder,
-    (exam, measured): (&Exam, &Measured),
-) -> Outcome<IndexFacts> {
-    let all: Vec<usize> = (0..dataset.len()).collect();
-    let vectors = context.embed(model, dataset, &all, "embedding everything")?;
-    let rows = Rows::new(&vectors, model.contract().dim).expect("an embedding of every picture");
-    let index = build_index(context, spec, rows, model)?;
-    save_index(dataset, source, model, data_hash, context.seed, &*index, &folder.index())?;
-    debug_assert_eq!(exam.items.len(), measured.rows().len());
-    measure_index(context, &*index, rows, measured.rows())
 }
 
 /// Builds an index with a bar.

@@ -13,6 +13,7 @@ use eval::report::{
 use eval::{TsneOptions, tsne};
 use image::{ExtendedColorType, ImageEncoder};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Pictures on the map; more would hide each other.
 const MOST_POINTS: usize = 3000;
@@ -175,13 +176,18 @@ fn answered(marks: &Marks, query: usize, note: String) -> Outcome<Answered> {
     Ok(Answered { query, neighbours: eval::neighbours(&task, query, ANSWERS)?, note })
 }
 
-/// Queries spread evenly over the exam, shifted by the seed: nobody picks them.
+/// Queries of different classes, drawn by the seed: nobody picks them.
 fn montage(context: &Context, marks: &Marks) -> Outcome<Vec<Answered>> {
-    let outcomes = &marks.trained.retrieval.per_query;
-    let step = (outcomes.len() / SHOWN).max(1);
-    let first = context.seed as usize % step;
-    let chosen = outcomes.iter().skip(first).step_by(step).take(SHOWN);
-    chosen.map(|outcome| answered(marks, outcome.query, String::new())).collect()
+    let mut by_class: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for outcome in &marks.trained.retrieval.per_query {
+        by_class.entry(outcome.label).or_default().push(outcome.query);
+    }
+    let draw = |class: u32| *blake3::hash(format!("{} {class}", context.seed).as_bytes()).as_bytes();
+    let mut drawn: Vec<([u8; 32], &Vec<usize>)> =
+        by_class.iter().map(|(&class, queries)| (draw(class), queries)).collect();
+    drawn.sort_unstable();
+    let query = |(hash, queries): &([u8; 32], &Vec<usize>)| queries[usize::from(hash[0]) % queries.len()];
+    drawn.iter().take(SHOWN).map(|drawn| answered(marks, query(drawn), String::new())).collect()
 }
 
 fn failures(marks: &Marks) -> Outcome<Vec<Answered>> {

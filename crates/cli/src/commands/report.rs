@@ -35,7 +35,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         return Err(Failure::message(Code::Failed, text));
     }
     let model = Model::open(&folder.model())?;
-    let marks = pipeline::examine(context, &dataset, &folder.recipe()?, &model)?;
+    let marks = pipeline::examine(context, &dataset, &folder.recipe()?, &model, None)?;
     let stored = folder.read_metrics().unwrap_or_default();
     let number = |key: &str| stored["index"][key].as_f64();
     let index = stored["index"]["spec"].as_str().and_then(|spec| {
