@@ -7,7 +7,9 @@
 //! number of threads.
 
 use crate::conv::Activation;
+use crate::widest::widest;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Added to the variance.
 pub const EPSILON: f32 = 1e-5;
@@ -35,19 +37,17 @@ pub struct BatchNormGradients {
     pub beta: Vec<f32>,
 }
 
-/// Two sums a channel over all rows, in fixed order; `add(row index, first sums, second sums)`.
+/// Two sums a channel over all rows, in fixed order; `add(rows of the block, first sums, second sums)`.
 fn column_sums(
     rows: usize,
     channels: usize,
-    add: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+    add: impl Fn(Range<usize>, &mut [f32], &mut [f32]) + Sync,
 ) -> (Vec<f64>, Vec<f64>) {
     let blocks: Vec<(Vec<f32>, Vec<f32>)> = (0..rows.div_ceil(ROWS))
         .into_par_iter()
         .map(|block| {
             let (mut first, mut second) = (vec![0.0; channels], vec![0.0; channels]);
-            for row in block * ROWS..rows.min((block + 1) * ROWS) {
-                add(row, &mut first, &mut second);
-            }
+            add(block * ROWS..rows.min((block + 1) * ROWS), &mut first, &mut second);
             (first, second)
         })
         .collect();
@@ -59,6 +59,100 @@ fn column_sums(
     (first, second)
 }
 
+widest! {
+    /// Adds up rows and their squares, less `shift`.
+    fn add_moments(x: &[f32], shift: &[f32], sums: &mut [f32], squares: &mut [f32]);
+    avx512: add_moments_body, avx2: add_moments_body, plain: add_moments_body
+}
+
+#[inline(always)]
+fn add_moments_body(x: &[f32], shift: &[f32], sums: &mut [f32], squares: &mut [f32]) {
+    for row in x.chunks_exact(shift.len()) {
+        for (((&v, &s), sum), square) in row.iter().zip(shift).zip(&mut *sums).zip(&mut *squares) {
+            *sum += v - s;
+            *square += (v - s) * (v - s);
+        }
+    }
+}
+
+widest! {
+    /// Rows by a scale and a shift a channel, and the activation.
+    fn scale_rows(x: &[f32], scale: &[f32], shift: &[f32], activation: Activation, out: &mut [f32]);
+    avx512: scale_rows_body, avx2: scale_rows_body, plain: scale_rows_body
+}
+
+#[inline(always)]
+fn scale_rows_body(x: &[f32], scale: &[f32], shift: &[f32], activation: Activation, out: &mut [f32]) {
+    for (out, x) in out.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {
+        for (((out, &x), &scale), &shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
+            *out = activation.apply(x * scale + shift);
+        }
+    }
+}
+
+/// Rows of the input, of the output and of its gradient.
+#[derive(Clone, Copy)]
+struct Backward<'a> {
+    x: &'a [f32],
+    output: &'a [f32],
+    grad: &'a [f32],
+    mean: &'a [f32],
+    /// One over the standard deviation.
+    inverse: &'a [f32],
+    activation: Activation,
+}
+
+impl Backward<'_> {
+    fn rows(self, rows: Range<usize>) -> Self {
+        let at = rows.start * self.mean.len()..rows.end * self.mean.len();
+        Self { x: &self.x[at.clone()], output: &self.output[at.clone()], grad: &self.grad[at], ..self }
+    }
+}
+
+widest! {
+    /// Adds up the gradients of beta and gamma.
+    fn add_slopes(from: Backward<'_>, beta: &mut [f32], gamma: &mut [f32]);
+    avx512: add_slopes_body, avx2: add_slopes_body, plain: add_slopes_body
+}
+
+#[inline(always)]
+fn add_slopes_body(from: Backward<'_>, beta: &mut [f32], gamma: &mut [f32]) {
+    let channels = from.mean.len();
+    let (mean, inverse) = (from.mean, &from.inverse[..channels]);
+    let (beta, gamma) = (&mut beta[..channels], &mut gamma[..channels]);
+    let rows = from.x.chunks_exact(channels).zip(from.output.chunks_exact(channels));
+    for ((x, out), grad) in rows.zip(from.grad.chunks_exact(channels)) {
+        for c in 0..channels {
+            let g = if from.activation.passes(out[c]) { grad[c] } else { 0.0 };
+            beta[c] += g;
+            gamma[c] += g * (x[c] - mean[c]) * inverse[c];
+        }
+    }
+}
+
+widest! {
+    /// `to = scale (g - mean_g - xhat mean_gx)`.
+    fn input_slopes(from: Backward<'_>, scale: &[f32], mean_g: &[f32], mean_gx: &[f32], to: &mut [f32]);
+    avx512: input_slopes_body, avx2: input_slopes_body, plain: input_slopes_body
+}
+
+#[inline(always)]
+fn input_slopes_body(from: Backward<'_>, scale: &[f32], mean_g: &[f32], mean_gx: &[f32], to: &mut [f32]) {
+    let channels = from.mean.len();
+    let (mean, inverse, scale) = (from.mean, &from.inverse[..channels], &scale[..channels]);
+    let (mean_g, mean_gx) = (&mean_g[..channels], &mean_gx[..channels]);
+    let rows = from.x.chunks_exact(channels).zip(from.output.chunks_exact(channels));
+    for (((x, out), grad), to) in
+        rows.zip(from.grad.chunks_exact(channels)).zip(to.chunks_exact_mut(channels))
+    {
+        for c in 0..channels {
+            let normal = (x[c] - mean[c]) * inverse[c];
+            let g = if from.activation.passes(out[c]) { grad[c] } else { 0.0 };
+            to[c] = scale[c] * (g - mean_g[c] - normal * mean_gx[c]);
+        }
+    }
+}
+
 /// Mean and variance of every channel of `x`, `[rows, channels]`.
 ///
 /// # Panics
@@ -67,14 +161,10 @@ fn column_sums(
 pub fn moments(x: &[f32], channels: usize) -> Moments {
     assert!(!x.is_empty() && x.len().is_multiple_of(channels), "{} values, {channels} channels", x.len());
     let rows = x.len() / channels;
-    let row = |i: usize| &x[i * channels..(i + 1) * channels];
     // Shifted by the first row, so that a large common offset does not cancel the variance away.
-    let shift = row(0);
-    let (sums, squares) = column_sums(rows, channels, |i, sums, squares| {
-        for (((&v, &s), sum), square) in row(i).iter().zip(shift).zip(sums).zip(squares) {
-            *sum += v - s;
-            *square += (v - s) * (v - s);
-        }
+    let shift = &x[..channels];
+    let (sums, squares) = column_sums(rows, channels, |rows, sums, squares| {
+        add_moments(&x[rows.start * channels..rows.end * channels], shift, sums, squares);
     });
     let n = rows as f64;
     let mean = sums.iter().zip(shift).map(|(sum, &s)| (sum / n + f64::from(s)) as f32).collect();
@@ -97,13 +187,9 @@ pub fn batch_norm(
 ) -> Vec<f32> {
     let (scale, shift) = scale_and_shift(moments, gamma, beta);
     let mut out = vec![0.0; x.len()];
-    out.par_chunks_mut(ROWS * gamma.len()).zip(x.par_chunks(ROWS * gamma.len())).for_each(|(out, x)| {
-        for (out, x) in out.chunks_exact_mut(gamma.len()).zip(x.chunks_exact(gamma.len())) {
-            for (((out, &x), &scale), &shift) in out.iter_mut().zip(x).zip(&scale).zip(&shift) {
-                *out = activation.apply(x * scale + shift);
-            }
-        }
-    });
+    out.par_chunks_mut(ROWS * gamma.len())
+        .zip(x.par_chunks(ROWS * gamma.len()))
+        .for_each(|(out, x)| scale_rows(x, &scale, &shift, activation, out));
     out
 }
 
@@ -138,27 +224,18 @@ pub fn batch_norm_backward(
     assert!(x.len() == output.len() && x.len() == grad_output.len() && moments.mean.len() == channels);
     let rows = x.len() / channels;
     let inverse: Vec<f32> = moments.variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
-    let at = |i: usize| i * channels..(i + 1) * channels;
-    let gated = |out: f32, grad: f32| if activation.passes(out) { grad } else { 0.0 };
-    let (beta, gamma_sums) = column_sums(rows, channels, |i, beta, sums| {
-        let (x, out, grad) = (&x[at(i)], &output[at(i)], &grad_output[at(i)]);
-        for c in 0..channels {
-            let g = gated(out[c], grad[c]);
-            beta[c] += g;
-            sums[c] += g * (x[c] - moments.mean[c]) * inverse[c];
-        }
-    });
+    let from = Backward { x, output, grad: grad_output, mean: &moments.mean, inverse: &inverse, activation };
+    let (beta, gamma_sums) =
+        column_sums(rows, channels, |rows, beta, gamma| add_slopes(from.rows(rows), beta, gamma));
     // dx = gamma / sigma * (g - mean(g) - xhat * mean(g xhat)).
     let n = rows as f64;
     let mean_g: Vec<f32> = beta.iter().map(|&s| (s / n) as f32).collect();
     let mean_gx: Vec<f32> = gamma_sums.iter().map(|&s| (s / n) as f32).collect();
     let mut input = vec![0.0; x.len()];
-    input.par_chunks_mut(channels).enumerate().with_min_len(ROWS).for_each(|(i, to)| {
-        let (x, out, grad) = (&x[at(i)], &output[at(i)], &grad_output[at(i)]);
-        for c in 0..channels {
-            let normal = (x[c] - moments.mean[c]) * inverse[c];
-            to[c] = gamma[c] * inverse[c] * (gated(out[c], grad[c]) - mean_g[c] - normal * mean_gx[c]);
-        }
+    let scale: Vec<f32> = gamma.iter().zip(&inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+    input.par_chunks_mut(ROWS * channels).enumerate().for_each(|(block, to)| {
+        let first = block * ROWS;
+        input_slopes(from.rows(first..first + to.len() / channels), &scale, &mean_g, &mean_gx, to);
     });
     BatchNormGradients {
         input,

@@ -15,6 +15,7 @@ mod neon;
 mod prefetch;
 mod random;
 mod top_k;
+mod widest;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -1,14 +1,12 @@
 //! Dense convolution of a few pictures: blocks of output rows, across pictures, are laid out as a
 //! matrix (im2col) and multiplied; a 1 x 1 convolution is multiplied as it lies.
 
-use super::{Activation, Conv};
+use super::{Activation, Conv, PIXELS};
 use crate::matmul::{Matrix, matmul};
+use crate::widest::widest;
 
 /// Values of the larger side of one block's product: a mebibyte of f32, the size of a second-level cache.
 const BLOCK: usize = 1 << 18;
-
-/// Output pixels worth one product: fewer make it spend its time packing the weights.
-const PIXELS: usize = 512;
 
 /// Pictures taken together so that one product has enough rows.
 pub(super) fn pictures_per_group(conv: &Conv) -> usize {
@@ -38,9 +36,20 @@ pub(super) fn forward(
         let pixels = out.len() / filters;
         let columns = lay_out(conv, x, block * rows, pixels / width, &mut columns);
         matmul(Matrix::new(columns, pixels, taps), weight, out, false);
-        for row in out.chunks_exact_mut(filters) {
-            row.iter_mut().zip(bias).for_each(|(v, &b)| *v = activation.apply(*v + b));
-        }
+        finish(activation, bias, out);
+    }
+}
+
+widest! {
+    /// Bias and activation.
+    fn finish(activation: Activation, bias: &[f32], out: &mut [f32]);
+    avx512: finish_body, avx2: finish_body, plain: finish_body
+}
+
+#[inline(always)]
+fn finish_body(activation: Activation, bias: &[f32], out: &mut [f32]) {
+    for row in out.chunks_exact_mut(bias.len()) {
+        row.iter_mut().zip(bias).for_each(|(v, &b)| *v = activation.apply(*v + b));
     }
 }
 
@@ -85,10 +94,10 @@ fn lay_out<'a>(conv: &Conv, x: &'a [f32], first: usize, rows: usize, columns: &'
         return &x[first * width * channels..(first + rows) * width * channels];
     }
     columns.resize(rows * width * conv.kernel * conv.kernel * channels, 0.0);
-    for_each_tap(conv, first, rows, |at, source| {
-        let to = &mut columns[at..at + channels];
+    for_each_run(conv, first, rows, |at, len, source| {
+        let to = &mut columns[at..at + len];
         match source {
-            Some(from) => to.copy_from_slice(&x[from..from + channels]),
+            Some(from) => to.copy_from_slice(&x[from..from + len]),
             None => to.fill(0.0),
         }
     });
@@ -97,33 +106,45 @@ fn lay_out<'a>(conv: &Conv, x: &'a [f32], first: usize, rows: usize, columns: &'
 
 /// Adds each column's gradient to the input value that it was copied from.
 fn gather_back(conv: &Conv, grad_columns: &[f32], first: usize, rows: usize, grad_x: &mut [f32]) {
-    let channels = conv.channels;
-    for_each_tap(conv, first, rows, |at, source| {
+    for_each_run(conv, first, rows, |at, len, source| {
         if let Some(from) = source {
-            let to = &mut grad_x[from..from + channels];
-            to.iter_mut().zip(&grad_columns[at..at + channels]).for_each(|(sum, &v)| *sum += v);
+            let to = &mut grad_x[from..from + len];
+            to.iter_mut().zip(&grad_columns[at..at + len]).for_each(|(sum, &v)| *sum += v);
         }
     });
 }
 
-/// Calls `visit(position in the column matrix, position in the pictures)` for every tap of some output
-/// rows.
+/// Calls `visit(position in the column matrix, values, position in the pictures)` for the taps of some
+/// output rows: the taps of a kernel row lie side by side in the picture too, those outside come apart.
 #[inline(always)]
-fn for_each_tap(conv: &Conv, first: usize, rows: usize, mut visit: impl FnMut(usize, Option<usize>)) {
+fn for_each_run(conv: &Conv, first: usize, rows: usize, mut visit: impl FnMut(usize, usize, Option<usize>)) {
     let (height, width) = conv.output();
     let (top, left) = conv.before();
+    let channels = conv.channels;
+    let kernel_row = conv.kernel * channels;
     let mut at = 0;
     for row in first..first + rows {
         let picture = row / height * conv.input_len();
         for out_x in 0..width {
+            let start = out_x * conv.stride;
+            // Columns of the kernel before, in and after the picture.
+            let before = left.saturating_sub(start).min(conv.kernel);
+            let end = (conv.width + left).saturating_sub(start).clamp(before, conv.kernel);
             for ky in 0..conv.kernel {
-                let y = conv.source(row % height, ky, top, conv.height);
-                for kx in 0..conv.kernel {
-                    let x = conv.source(out_x, kx, left, conv.width);
-                    let source = y.zip(x).map(|(y, x)| picture + (y * conv.width + x) * conv.channels);
-                    visit(at, source);
-                    at += conv.channels;
+                match conv.source(row % height, ky, top, conv.height) {
+                    Some(y) if before == 0 && end == conv.kernel => {
+                        let from = picture + (y * conv.width + start - left) * channels;
+                        visit(at, kernel_row, Some(from));
+                    }
+                    Some(y) if before < end => {
+                        let from = picture + (y * conv.width + start + before - left) * channels;
+                        visit(at, before * channels, None);
+                        visit(at + before * channels, (end - before) * channels, Some(from));
+                        visit(at + end * channels, (conv.kernel - end) * channels, None);
+                    }
+                    _ => visit(at, kernel_row, None),
                 }
+                at += kernel_row;
             }
         }
     }

@@ -11,6 +11,7 @@
 mod dense;
 mod depthwise;
 
+use crate::widest::widest;
 use rayon::prelude::*;
 
 /// What follows the bias.
@@ -211,13 +212,7 @@ impl Conv {
             .zip(x.par_chunks(x_len))
             .zip(output.par_chunks(out_len).zip(grad_output.par_chunks(out_len)))
             .map(|((grad_x, x), (output, grad_output))| {
-                let (mut grad_weight, mut grad_bias) = (vec![0.0; weight.len()], vec![0.0; self.filters()]);
-                let g = gate(activation, output, grad_output, &mut grad_bias);
-                match self.kind {
-                    Kind::Dense { .. } => dense::backward(self, x, weight, &g, grad_x, &mut grad_weight),
-                    Kind::Depthwise => depthwise::backward(self, x, weight, &g, grad_x, &mut grad_weight),
-                }
-                (grad_weight, grad_bias)
+                self.backward_part(x, weight, (output, activation), grad_output, grad_x)
             })
             .collect();
         let mut gradients =
@@ -228,7 +223,47 @@ impl Conv {
         }
         gradients
     }
+
+    /// Backward over some pictures, a few at a time: gradients of the weights and the bias.
+    fn backward_part(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        (output, activation): (&[f32], Activation),
+        grad_output: &[f32],
+        mut grad_x: Option<&mut [f32]>,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (mut grad_weight, mut grad_bias) = (vec![0.0; weight.len()], vec![0.0; self.filters()]);
+        let pictures = (BLOCK / self.output_len()).max(PIXELS * self.filters() / self.output_len()).max(1);
+        let (x_len, out_len) = (pictures * self.input_len(), pictures * self.output_len());
+        let mut gated = Vec::new();
+        let blocks = x.chunks(x_len).zip(output.chunks(out_len).zip(grad_output.chunks(out_len)));
+        for (block, (x, (output, grad_output))) in blocks.enumerate() {
+            let first = block * x_len;
+            let grad_x = grad_x.as_deref_mut().map(|grad_x| &mut grad_x[first..first + x.len()]);
+            let g = match activation {
+                Activation::None => grad_output,
+                Activation::Relu | Activation::Relu6 => {
+                    gated.resize(grad_output.len(), 0.0);
+                    gate(activation, output, grad_output, &mut gated);
+                    &gated
+                }
+            };
+            add_rows(g, &mut grad_bias);
+            match self.kind {
+                Kind::Dense { .. } => dense::backward(self, x, weight, g, grad_x, &mut grad_weight),
+                Kind::Depthwise => depthwise::backward(self, x, weight, g, grad_x, &mut grad_weight),
+            }
+        }
+        (grad_weight, grad_bias)
+    }
 }
+
+/// Values of one block's gradient of the output: they are gated, then used while still in the cache.
+const BLOCK: usize = 1 << 17;
+
+/// Output pixels worth one product: fewer make it spend its time packing the weights.
+const PIXELS: usize = 512;
 
 /// Parts into which a weight gradient's sum is cut, whatever the number of threads.
 const PARTS: usize = 8;
@@ -244,14 +279,30 @@ pub struct Gradients {
     pub bias: Vec<f32>,
 }
 
-/// `grad_output` where the activation lets it pass, else 0; its column sums go to the bias.
-fn gate(activation: Activation, output: &[f32], grad_output: &[f32], grad_bias: &mut [f32]) -> Vec<f32> {
-    let passed = |(&out, &grad): (&f32, &f32)| if activation.passes(out) { grad } else { 0.0 };
-    let g: Vec<f32> = output.iter().zip(grad_output).map(passed).collect();
-    for row in g.chunks_exact(grad_bias.len()) {
-        grad_bias.iter_mut().zip(row).for_each(|(sum, &v)| *sum += v);
+widest! {
+    /// `grad_output` where the activation lets it pass, else 0.
+    fn gate(activation: Activation, output: &[f32], grad_output: &[f32], gated: &mut [f32]);
+    avx512: gate_body, avx2: gate_body, plain: gate_body
+}
+
+#[inline(always)]
+fn gate_body(activation: Activation, output: &[f32], grad_output: &[f32], gated: &mut [f32]) {
+    for ((&out, &grad), gated) in output.iter().zip(grad_output).zip(gated) {
+        *gated = if activation.passes(out) { grad } else { 0.0 };
     }
-    g
+}
+
+widest! {
+    /// Adds every row of `values` to `sums`.
+    fn add_rows(values: &[f32], sums: &mut [f32]);
+    avx512: add_rows_body, avx2: add_rows_body, plain: add_rows_body
+}
+
+#[inline(always)]
+fn add_rows_body(values: &[f32], sums: &mut [f32]) {
+    for row in values.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += v);
+    }
 }
 
 #[cfg(test)]
