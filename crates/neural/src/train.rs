@@ -210,9 +210,9 @@ fn categories_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
     items.iter().map(|item| number(category(item))).collect()
 }
 
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     session: &'a Session<'a>,
-    network: Network,
+    pub network: Network,
     items: Vec<usize>,
     classes: Vec<u32>,
     sampler: Sampler,
@@ -220,11 +220,11 @@ struct Run<'a> {
     miner: Box<dyn Miner>,
     trainable: Vec<String>,
     identity: Identity,
-    state: State,
+    pub state: State,
 }
 
 impl<'a> Run<'a> {
-    fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
+    pub fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
         let recipe = session.recipe;
         let network = recipe.model.backbone.network();
         let items = session.dataset.of(Split::Train);
@@ -271,8 +271,7 @@ impl<'a> Run<'a> {
             }
         }
         let preprocess = session.recipe.input.preprocess_views();
-        let folded =
-            self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false);
+        let folded = self.folded();
         let views = Views {
             dataset: session.dataset,
             items: &self.items.clone(),
@@ -287,8 +286,7 @@ impl<'a> Run<'a> {
         let (mut images, mut seconds, mut flat_steps) = (0, 0.0, 0);
         while self.state.step < schedule.steps {
             let start = Instant::now();
-            let step = self.state.step;
-            let wanted = self.batch(step);
+            let wanted = self.batch(self.state.step);
             let inputs = match &cache {
                 Some(cache) => cache.take(&wanted),
                 None => views.make(&wanted)?,
@@ -301,14 +299,7 @@ impl<'a> Run<'a> {
             }
             images += wanted.len();
             seconds += start.elapsed().as_secs_f64();
-            (session.observe)(&Event::Step(StepReport {
-                step: self.state.step,
-                loss: outcome.loss,
-                active: outcome.active,
-                rate: session.recipe.optimiser.rate_at(step, schedule.steps),
-                images: wanted.len(),
-                seconds: start.elapsed().as_secs_f64(),
-            }));
+            self.report(&outcome, wanted.len(), start);
             self.validate()?;
             let stopped = session.stop.load(Ordering::Relaxed);
             let last = self.state.step == schedule.steps;
@@ -327,6 +318,24 @@ impl<'a> Run<'a> {
         Ok(Trained { model, validation, images, seconds })
     }
 
+    /// Weights for the frozen blocks.
+    pub fn folded(&self) -> Bound {
+        self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false)
+    }
+
+    /// Tells the observer of the step that was just done.
+    pub fn report(&self, outcome: &Outcome, images: usize, start: Instant) {
+        let Recipe { optimiser, schedule, .. } = self.session.recipe;
+        (self.session.observe)(&Event::Step(StepReport {
+            step: self.state.step,
+            loss: outcome.loss,
+            active: outcome.active,
+            rate: optimiser.rate_at(self.state.step - 1, schedule.steps),
+            images,
+            seconds: start.elapsed().as_secs_f64(),
+        }));
+    }
+
     fn fill_cache(&self, views: &Views<'_>) -> Result<Option<Cache>, TrainError> {
         let schedule = &self.session.recipe.schedule;
         if schedule.cached_views == 0 || self.state.step == schedule.steps {
@@ -343,7 +352,7 @@ impl<'a> Run<'a> {
     }
 
     /// Training pictures of a step, each with the number of its view.
-    fn batch(&self, step: usize) -> Vec<(usize, u64)> {
+    pub fn batch(&self, step: usize) -> Vec<(usize, u64)> {
         let mut rng = self.rng(step, 1);
         self.sampler.batch(step).into_iter().map(|item| (item, rng.random::<u64>() >> 1)).collect()
     }
@@ -355,7 +364,7 @@ impl<'a> Run<'a> {
         rng
     }
 
-    fn step(&mut self, wanted: &[(usize, u64)], inputs: Activations) -> Result<Outcome, TrainError> {
+    pub fn step(&mut self, wanted: &[(usize, u64)], inputs: Activations) -> Result<Outcome, TrainError> {
         let recipe = self.session.recipe;
         let (step, rate) =
             (self.state.step, recipe.optimiser.rate_at(self.state.step, recipe.schedule.steps));
@@ -461,7 +470,7 @@ impl<'a> Run<'a> {
 }
 
 /// What a step says of itself.
-struct Outcome {
+pub(crate) struct Outcome {
     loss: f32,
     active: f32,
     spread: f32,
