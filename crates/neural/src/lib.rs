@@ -7,6 +7,7 @@
 mod augment;
 mod backbones;
 mod checkpoint;
+mod drill;
 pub mod losses;
 pub mod miners;
 mod model;
@@ -23,6 +24,7 @@ mod weights;
 
 pub use augment::AugmentConfig;
 pub use backbones::Backbone;
+pub use drill::drill;
 pub use model::{Model, ModelError};
 pub use optimiser::OptimiserConfig;
 pub use recipe::{HeadConfig, InputConfig, ModelConfig, RECIPES, Recipe, RecipeError, Schedule, Start};

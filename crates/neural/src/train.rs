@@ -213,20 +213,20 @@ fn categories_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
 }
 
 /// A stretch of steps with one set of frozen blocks and one optimiser.
-struct Phase {
-    steps: Range<usize>,
-    frozen: usize,
+pub(crate) struct Phase {
+    pub steps: Range<usize>,
+    pub frozen: usize,
     cached_views: usize,
     validate_every: usize,
     augment: AugmentConfig,
-    preprocess: Preprocess,
+    pub preprocess: Preprocess,
     optimiser: OptimiserConfig,
 }
 
 impl Phase {
     /// The phases of a recipe for a backbone of `blocks` blocks: the head alone, then all that is not
     /// frozen.
-    fn all(recipe: &Recipe, blocks: usize) -> [Self; 2] {
+    pub fn all(recipe: &Recipe, blocks: usize) -> [Self; 2] {
         let head = Self {
             steps: 0..recipe.head.steps,
             frozen: blocks,
@@ -249,22 +249,22 @@ impl Phase {
     }
 }
 
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     session: &'a Session<'a>,
-    network: Network,
+    pub network: Network,
     items: Vec<usize>,
     classes: Vec<u32>,
     sampler: Sampler,
     loss: Box<dyn PairLoss>,
     miner: Box<dyn Miner>,
     identity: Identity,
-    state: State,
+    pub state: State,
     images: usize,
     seconds: f64,
 }
 
 impl<'a> Run<'a> {
-    fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
+    pub fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
         let recipe = session.recipe;
         let network = recipe.model.backbone.network();
         let items = session.dataset.of(Split::Train);
@@ -337,8 +337,7 @@ impl<'a> Run<'a> {
             // What the moments remember belongs to other gradients.
             self.state.adam = Adam::default();
         }
-        let folded =
-            self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false);
+        let folded = self.folded();
         let (items, network) = (self.items.clone(), self.network.clone());
         let views = Views {
             dataset: session.dataset,
@@ -369,18 +368,7 @@ impl<'a> Run<'a> {
                     rate: phase.optimiser.rate,
                 });
             }
-            let (images, seconds) = (wanted.len(), start.elapsed().as_secs_f64());
-            self.images += images;
-            self.seconds += seconds;
-            let Outcome { loss, active, rate, .. } = outcome;
-            (session.observe)(&Event::Step(StepReport {
-                step: self.state.step,
-                loss,
-                active,
-                rate,
-                images,
-                seconds,
-            }));
+            self.report(&outcome, wanted.len(), start);
             let ends = self.state.step == phase.steps.end;
             if ends || (self.state.step - phase.steps.start).is_multiple_of(phase.validate_every) {
                 self.validate()?;
@@ -394,6 +382,21 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Weights for the frozen blocks.
+    pub fn folded(&self) -> Bound {
+        self.network.fold(&self.state.weights.under("backbone.")).bind(&Device::flex(), |_| false)
+    }
+
+    /// Counts the step that was just done, begun at `start`, and tells the observer of it.
+    pub fn report(&mut self, outcome: &Outcome, images: usize, start: Instant) {
+        let seconds = start.elapsed().as_secs_f64();
+        self.images += images;
+        self.seconds += seconds;
+        let &Outcome { loss, active, rate, .. } = outcome;
+        let step = self.state.step;
+        (self.session.observe)(&Event::Step(StepReport { step, loss, active, rate, images, seconds }));
     }
 
     fn fill_cache(&self, views: &Views<'_>, phase: &Phase) -> Result<Option<Cache>, TrainError> {
@@ -413,7 +416,7 @@ impl<'a> Run<'a> {
     }
 
     /// Training pictures of a step, each with the number of its view.
-    fn batch(&self, step: usize) -> Vec<(usize, u64)> {
+    pub fn batch(&self, step: usize) -> Vec<(usize, u64)> {
         let mut rng = self.rng(step, 1);
         self.sampler.batch(step).into_iter().map(|item| (item, rng.random::<u64>() >> 1)).collect()
     }
@@ -425,7 +428,7 @@ impl<'a> Run<'a> {
         rng
     }
 
-    fn step(
+    pub fn step(
         &mut self,
         phase: &Phase,
         wanted: &[(usize, u64)],
@@ -543,7 +546,7 @@ impl<'a> Run<'a> {
 }
 
 /// What a step says of itself.
-struct Outcome {
+pub(crate) struct Outcome {
     rate: f32,
     loss: f32,
     active: f32,

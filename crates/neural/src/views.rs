@@ -35,6 +35,48 @@ pub(crate) struct Activations {
     pub values: Vec<f32>,
 }
 
+impl Activations {
+    /// One batch after another; `shape` is that of no batch at all.
+    fn joined(groups: Vec<Self>, shape: [usize; 3]) -> Self {
+        let shape = groups.first().map_or(shape, |group| group.shape);
+        Self { shape, values: groups.into_iter().flat_map(|group| group.values).collect() }
+    }
+}
+
+/// Runs the first `frozen` blocks, by their folded weights, over prepared inputs of `size x size x 3` values.
+pub(crate) fn through_frozen(
+    network: &Network,
+    folded: &Bound,
+    frozen: usize,
+    size: usize,
+    inputs: &[f32],
+) -> Activations {
+    let groups: Vec<_> = inputs
+        .par_chunks(TOGETHER * size * size * 3)
+        .map(|group| few_through_frozen(network, folded, frozen, size, group.to_vec()))
+        .collect();
+    Activations::joined(groups, [size, size, 3])
+}
+
+fn few_through_frozen(
+    network: &Network,
+    folded: &Bound,
+    frozen: usize,
+    size: usize,
+    inputs: Vec<f32>,
+) -> Activations {
+    if frozen == 0 {
+        return Activations { shape: [size, size, 3], values: inputs };
+    }
+    let mut map = run_blocks(network, folded, inputs, size, 0..frozen);
+    if frozen == network.blocks.len() {
+        // Only the head follows, and it sees the mean: a map of one pixel.
+        map = average_pool(map).unsqueeze_dims(&[1, 1]);
+    }
+    let [_, height, width, channels] = map.dims();
+    Activations { shape: [height, width, channels], values: floats(map) }
+}
+
 impl Views<'_> {
     fn input(&self, item: usize, number: u64) -> Result<Vec<f32>, DatasetError> {
         let image: Image = self.dataset.image_over(self.items[item], self.preprocess.background)?;
@@ -52,22 +94,10 @@ impl Views<'_> {
             .map(|group| {
                 let inputs: Result<Vec<_>, _> =
                     group.iter().map(|&(item, number)| self.input(item, number)).collect();
-                let inputs = inputs?.concat();
-                if self.frozen == 0 {
-                    return Ok(Activations { shape: [size, size, 3], values: inputs });
-                }
-                let mut map = run_blocks(self.network, self.bound, inputs, size, 0..self.frozen);
-                if self.frozen == self.network.blocks.len() {
-                    // Only the head follows, and it sees the mean: a map of one pixel.
-                    map = average_pool(map).unsqueeze_dims(&[1, 1]);
-                }
-                let [_, height, width, channels] = map.dims();
-                let values = floats(map);
-                Ok(Activations { shape: [height, width, channels], values })
+                Ok(few_through_frozen(self.network, self.bound, self.frozen, size, inputs?.concat()))
             })
             .collect::<Result<_, DatasetError>>()?;
-        let shape = groups.first().map_or([size, size, 3], |group| group.shape);
-        Ok(Activations { shape, values: groups.into_iter().flat_map(|group| group.values).collect() })
+        Ok(Activations::joined(groups, [size, size, 3]))
     }
 }
 
