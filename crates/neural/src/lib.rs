@@ -8,6 +8,7 @@ mod augment;
 mod backbones;
 mod checkpoint;
 pub mod losses;
+mod material;
 pub mod miners;
 mod model;
 mod network;
@@ -29,5 +30,5 @@ pub use recipe::{InputConfig, ModelConfig, RECIPES, Recipe, RecipeError, Schedul
 pub use relation::Relation;
 pub use sampler::{Sampler, SamplerConfig};
 pub use torch_legacy::{TorchError, read_torch_legacy};
-pub use train::{Event, Session, StepReport, TrainError, Trained, train};
+pub use train::{Event, Session, StepReport, TrainError, Trained, fits, train};
 pub use weights::{Array, Bound, Precision, Weights, WeightsError};
