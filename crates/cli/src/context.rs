@@ -2,8 +2,9 @@
 
 use crate::failure::{Code, Failure, Outcome};
 use crate::talk::Talk;
-use data::{Dataset, Embed, Image};
+use data::{Dataset, DatasetError, Embed, Image};
 use rayon::prelude::*;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,13 @@ impl std::str::FromStr for Source {
     }
 }
 
+/// From the command line, where a path need not be text.
+impl From<OsString> for Source {
+    fn from(words: OsString) -> Self {
+        if words == EMOJI { Self::Emoji } else { Self::Path(words.into()) }
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -51,9 +59,13 @@ impl std::fmt::Display for Source {
 }
 
 impl Source {
+    /// Opens the pictures and hashes them. Manifests, runs and indexes name the place, so it must be text.
     pub fn open(&self) -> Outcome<Dataset> {
         let mut dataset = match self {
             Self::Emoji => Dataset::emoji()?,
+            Self::Path(path) if path.to_str().is_none() => {
+                return Err(DatasetError::NotUtf8 { path: path.display().to_string() }.into());
+            }
             Self::Path(path) => Dataset::open(path)?,
         };
         dataset.hash_contents()?;

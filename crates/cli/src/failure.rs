@@ -79,9 +79,9 @@ impl From<data::EmbedError> for Failure {
 
 impl From<data::DatasetError> for Failure {
     fn from(error: data::DatasetError) -> Self {
-        let code =
-            if matches!(error, data::DatasetError::Decode { .. }) { Code::Corrupt } else { Code::Failed };
-        Self::new(code, error)
+        use data::DatasetError::{Changed, Decode, TooLarge};
+        let corrupt = matches!(error, Decode { .. } | Changed { .. } | TooLarge { .. });
+        Self::new(if corrupt { Code::Corrupt } else { Code::Failed }, error)
     }
 }
 

@@ -36,9 +36,9 @@ pub struct Cli {
     /// Seed of everything random.
     #[arg(long, global = true, default_value_t = 1)]
     seed: u64,
-    /// Threads; 0 takes one a core.
-    #[arg(long, global = true, default_value_t = 0)]
-    threads: usize,
+    /// Threads, at most 1024; 0 takes one a core.
+    #[arg(long, global = true, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
     /// Memory for the evaluator's tiles, MiB.
     #[arg(long, global = true, default_value_t = 256, value_name = "MIB")]
     memory: usize,
@@ -87,10 +87,16 @@ fn run(cli: &Cli) -> Outcome {
         }
     })
     .map_err(|error| Failure::new(Code::Failed, error))?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.into()).build();
     let pool = Arc::new(pool.map_err(|error| Failure::new(Code::Failed, error))?);
     let talk = Talk { json: cli.json, quiet: cli.quiet };
-    let context = Context { talk, seed: cli.seed, memory: cli.memory << 20, stop, pool: pool.clone() };
+    let context = Context {
+        talk,
+        seed: cli.seed,
+        memory: cli.memory.saturating_mul(1 << 20),
+        stop,
+        pool: pool.clone(),
+    };
     pool.install(|| match &cli.command {
         Command::Demo(args) => commands::demo::run(&context, args),
         Command::Data(args) => commands::data::run(&context, args),
@@ -102,6 +108,6 @@ fn run(cli: &Cli) -> Outcome {
         Command::Report(args) => commands::report::run(&context, args),
         Command::Serve(args) => commands::serve::run(&context, args),
         Command::Model(args) => commands::model::run(&context, args),
-        Command::Completions(args) => commands::completions::run(args),
+        Command::Completions(args) => commands::completions::run(&context, args),
     })
 }

@@ -28,6 +28,12 @@ pub fn check(context: &Context, dataset: &Dataset) -> Outcome<DataReport> {
     for warning in report.warnings().iter().take(3) {
         context.talk.say(format!("  note: {warning}"));
     }
+    sound(&report)?;
+    Ok(report)
+}
+
+/// Whether nothing leaks and every picture can be read.
+pub fn sound(report: &DataReport) -> Outcome {
     if let Some(first) = report.unreadable.first() {
         let text = format!(
             "{} pictures cannot be read, first {}: {}; remove or replace them (`data check` lists all)",
@@ -39,12 +45,12 @@ pub fn check(context: &Context, dataset: &Dataset) -> Outcome<DataReport> {
     }
     if let Some(first) = report.leaks().first() {
         let text = format!(
-            "{} leaks between the splits, first: {first}; a measure over them would be void (`data check` lists all)",
+            "{} leaks between the splits, first: {first}; a measure over them would be void, so put each in one split (`data check` lists all)",
             report.leaks().len()
         );
         return Err(Failure::message(Code::Leak, text));
     }
-    Ok(report)
+    Ok(())
 }
 
 /// A model and what its training cost, as `metrics.json` keeps it.
@@ -208,16 +214,24 @@ pub struct Marks {
     pub pixels: Measured,
 }
 
-/// Measures the model and the baselines on the test split. `everything` holds the model's vectors of the
+/// The exam on the test split, and how raw pixels do in it. That needs no training, so it comes first: a split
+/// without answers is found out before the minutes of training, not after them.
+pub fn prepare(context: &Context, dataset: &Dataset) -> Outcome<(Exam, Measured)> {
+    let exam = Exam::new(dataset, Split::Test)?;
+    let pixels = exam.measure(context, &PixelEmbed::default(), dataset, "pixels")?;
+    Ok((exam, pixels))
+}
+
+/// Measures the model and the other baselines on the test split. `everything` holds the model's vectors of the
 /// whole dataset where they are there already.
 pub fn examine(
     context: &Context,
     dataset: &Dataset,
     recipe: &Recipe,
     model: &Model,
+    (exam, pixels): (Exam, Measured),
     everything: Option<Rows<'_, f32>>,
 ) -> Outcome<Marks> {
-    let exam = Exam::new(dataset, Split::Test)?;
     let measure = |model: &dyn Embed, name: &str| exam.measure(context, model, dataset, name);
     let trained = match everything {
         Some(rows) => {
@@ -228,8 +242,7 @@ pub fn examine(
     };
     let starter = measure(&Model::starter(), "starter")?;
     let untrained = measure(&Model::untrained(recipe, context.seed), "untrained")?;
-    let pixels = measure(&PixelEmbed::new(), "pixels")?;
-    Ok(Marks { exam, trained, starter, untrained, pixels })
+    Ok(Marks { trained, starter, untrained, pixels, exam })
 }
 
 impl Marks {
@@ -264,6 +277,9 @@ pub fn run(
         context.talk.say("no splits are stated: classes are split 60 / 10 / 30 by the seed");
     }
     let data_hash = dataset.manifest_hash()?;
+    let checkpoints = resume.then(|| folder.checkpoints());
+    neural::fits(recipe, &dataset, &data_hash, context.seed, checkpoints.as_deref())?;
+    let prepared = prepare(context, &dataset)?;
     let facts = write_up::facts(context, source, &data_hash);
     folder.start(&facts, recipe, &dataset)?;
     let learned = learn(context, &dataset, recipe, folder, &data_hash, resume)?;
@@ -277,7 +293,7 @@ pub fn run(
     let rows = everything.as_deref().map(|vectors| {
         Rows::new(vectors, learned.model.contract().dim).expect("an embedding of every picture")
     });
-    let marks = examine(context, &dataset, recipe, &learned.model, rows)?;
+    let marks = examine(context, &dataset, recipe, &learned.model, prepared, rows)?;
     let mut metrics = marks.to_json(context.seed);
     let test = json!({"protocol": metrics["protocol"], "test": metrics["test"]});
     let model = learned.model.with_metrics(test);
@@ -329,6 +345,12 @@ pub fn save_index(
         seed,
     };
     let records: Vec<Record> = (0..dataset.len()).map(|item| Record::of(dataset, item)).collect();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            let text = format!("cannot make the folder {}", folder.display());
+            Failure::new(Code::Failed, anyhow::Error::new(error).context(text))
+        })?;
+    }
     Ok(index::save(path, index, &provenance, &payload::write(source, &records))?)
 }
 

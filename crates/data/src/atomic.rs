@@ -13,8 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// older `path` stays as it was.
 ///
 /// # Errors
-/// Whatever `write` returns, and any failure to create, flush or rename.
+/// Whatever `write` returns, any failure to create, flush or rename, and a `path` that is a folder or a device.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        // A rename would replace a device such as /dev/null for everyone.
+        let text = format!("{} is there and is not a plain file; give another name", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
     let (file, temporary) = create_beside(path)?;
     let written = fill(file, write).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {

@@ -122,7 +122,7 @@ pub enum DatasetError {
         found: String,
     },
     /// A picture that cannot be decoded.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; remove or replace the picture")]
     Decode {
         /// The picture.
         path: String,

@@ -168,7 +168,7 @@ fn errors_name_the_file_and_the_way_out() {
         error(&whole[..length - 1]),
         format!("{name} has {} bytes, {length} were written; copy it again", length - 1)
     );
-    assert_eq!(error(b"GIF89a"), format!("{name} is no index file"));
+    assert_eq!(error(b"GIF89a"), format!("{name} is no index file; `deepembed index build` makes one"));
     let newer = [&whole[..8], &[2], &whole[9..]].concat();
     assert_eq!(
         error(&newer),

@@ -9,6 +9,7 @@ mod backbones;
 mod checkpoint;
 mod drill;
 pub mod losses;
+mod material;
 pub mod miners;
 mod model;
 mod network;
@@ -31,5 +32,5 @@ pub use recipe::{HeadConfig, InputConfig, ModelConfig, RECIPES, Recipe, RecipeEr
 pub use relation::Relation;
 pub use sampler::{Sampler, SamplerConfig};
 pub use torch_legacy::{TorchError, read_torch_legacy};
-pub use train::{Event, Session, StepReport, TrainError, Trained, train};
+pub use train::{Event, Session, StepReport, TrainError, Trained, fits, train};
 pub use weights::{Array, Bound, Precision, Weights, WeightsError};

@@ -206,6 +206,9 @@ impl Model {
         let backbone: Backbone = serde_json::from_value(name)
             .map_err(|_| format!("architecture {} is not known to this program", contract.architecture))?;
         let network = backbone.network();
+        if contract.dim == 0 {
+            return Err("its contract says 0 dimensions".to_owned());
+        }
         let head = stored.get("embed.weight").map(|_| contract.dim);
         stored.expect(network.name, &needs(&network, head)).map_err(say)?;
         if head.is_none() && contract.dim != network.features {
@@ -215,7 +218,10 @@ impl Model {
             ));
         }
         contract.preprocess.check().map_err(|e| format!("its contract: {e}"))?;
-        Ok(Self::new(contract, stored, backbone))
+        let mut model = Self::new(contract, stored, backbone);
+        // Of the file itself: a contract written anew could differ in how it prints a number.
+        model.hash = blake3::hash(bytes).to_hex().to_string();
+        Ok(model)
     }
 
     /// The model file: equal models give equal bytes.

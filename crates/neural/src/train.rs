@@ -6,6 +6,7 @@
 use crate::augment::AugmentConfig;
 use crate::checkpoint::{Identity, State};
 use crate::losses::{PairLoss, Pairs};
+use crate::material::Material;
 use crate::miners::Miner;
 use crate::model::{Model, first_weights, normalise};
 use crate::network::{Form, Network, Pass, average_pool, floats};
@@ -19,7 +20,6 @@ use burn::tensor::{Device, Tensor, TensorData};
 use data::{Dataset, DatasetError, EmbedError, Preprocess, Split};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,24 +192,27 @@ pub fn train(session: &Session<'_>) -> Result<Trained, TrainError> {
     Run::new(session)?.run()
 }
 
-/// Classes of the training pictures, counted from 0 in order of first use.
-fn classes_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
-    let mut numbers = BTreeMap::new();
-    let label = |&item: &usize| dataset.items[item].label;
-    items.iter().map(label).for_each(|l| _ = numbers.insert(l, 0u32));
-    numbers.values_mut().enumerate().for_each(|(i, number)| *number = i as u32);
-    items.iter().map(|item| numbers[&label(item)]).collect()
+/// Whether a run could begin: the train split has what the recipe's batches ask for, and the checkpoints in
+/// `resumed`, if any, are this run's. [`train`] checks the same; this is for before anything is written.
+///
+/// # Errors
+/// As [`train`], before its first step.
+pub fn fits(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    data_hash: &str,
+    seed: u64,
+    resumed: Option<&Path>,
+) -> Result<(), TrainError> {
+    Material::new(recipe, dataset, seed)?;
+    if let Some(folder) = resumed {
+        State::load(folder, &identity(recipe, data_hash, seed)).map_err(TrainError::Checkpoint)?;
+    }
+    Ok(())
 }
 
-/// Categories of the training pictures as numbers; pictures without one share one.
-fn categories_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
-    let mut numbers: BTreeMap<Option<&str>, u32> = BTreeMap::new();
-    let category = |&item: &usize| dataset.items[item].category.as_deref();
-    let mut number = |category| {
-        let next = numbers.len() as u32;
-        *numbers.entry(category).or_insert(next)
-    };
-    items.iter().map(|item| number(category(item))).collect()
+fn identity(recipe: &Recipe, data_hash: &str, seed: u64) -> Identity {
+    Identity { recipe: recipe.to_toml(), data_hash: data_hash.to_owned(), seed }
 }
 
 /// A stretch of steps with one set of frozen blocks and one optimiser.
@@ -267,27 +270,12 @@ impl<'a> Run<'a> {
     pub fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
         let recipe = session.recipe;
         let network = recipe.model.backbone.network();
-        let items = session.dataset.of(Split::Train);
-        let classes = classes_of(session.dataset, &items);
-        let count = classes.iter().max().map_or(0, |&most| most as usize + 1);
-        if count < 2 {
-            return Err(TrainError::TooFewClasses { classes: count });
-        }
-        let sampler = Sampler::new(
-            recipe.sampler.clone(),
-            session.seed,
-            &classes,
-            &categories_of(session.dataset, &items),
-        )
-        .map_err(TrainError::Sampler)?;
+        let Material { items, classes, count, sampler } =
+            Material::new(recipe, session.dataset, session.seed)?;
         let loss = recipe.loss.init();
         let mut weights = first_weights(recipe, session.seed);
         weights.extend("loss.", &loss.parameters(count));
-        let identity = Identity {
-            recipe: recipe.to_toml(),
-            data_hash: session.data_hash.to_owned(),
-            seed: session.seed,
-        };
+        let identity = identity(recipe, session.data_hash, session.seed);
         let average = if recipe.schedule.average > 0.0 { weights.clone() } else { Weights::default() };
         let state = State { step: 0, weights, average, adam: Adam::default(), best: None };
         let miner = recipe.miner.init();

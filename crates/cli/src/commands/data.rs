@@ -2,6 +2,7 @@
 
 use crate::context::{Context, Source};
 use crate::failure::{Code, Failure, Outcome};
+use crate::pipeline;
 use data::{DataReport, ImportOptions};
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ pub enum Args {
         #[arg(long)]
         copy: bool,
         /// Shares of classes for train, validation and test, where no splits are stated.
-        #[arg(long, value_name = "TRAIN,VALIDATION,TEST", value_delimiter = ',', num_args = 3, default_values_t = [0.6, 0.1, 0.3])]
+        #[arg(long, value_name = "TRAIN,VALIDATION,TEST", value_delimiter = ',', default_values_t = [0.6, 0.1, 0.3])]
         split: Vec<f64>,
     },
 }
@@ -64,14 +65,7 @@ fn check(context: &Context, source: &Source) -> Outcome {
     value["leaks"] = serde_json::to_value(report.leaks()).expect("leaks have a JSON form");
     value["warnings"] = json!(report.warnings());
     context.talk.result(&value, text(&report))?;
-    if let Some(first) = report.unreadable.first() {
-        let text = format!("{} pictures cannot be read, first {}", report.unreadable.len(), first.path);
-        return Err(Failure::message(Code::Corrupt, text));
-    }
-    match report.leaks().len() {
-        0 => Ok(()),
-        leaks => Err(Failure::message(Code::Leak, format!("{leaks} leaks between the splits"))),
-    }
+    pipeline::sound(&report)
 }
 
 fn text(report: &DataReport) -> String {

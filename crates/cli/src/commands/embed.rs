@@ -3,8 +3,9 @@
 use crate::context::{Context, Source, write_file};
 use crate::failure::{Code, Failure, Outcome};
 use crate::models::{self, ModelName};
+use data::MANIFEST_NAME;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Embed pictures into a file of vectors.
 #[derive(clap::Args)]
@@ -29,14 +30,25 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             return Err(Failure::message(Code::Usage, text));
         }
     };
+    let rows = args.out.with_extension("csv");
+    if let Source::Path(data) = &args.data
+        && [data.clone(), data.join(MANIFEST_NAME)].iter().any(|own| same_file(own, &rows))
+    {
+        let text =
+            format!("{} would be replaced by the names of the rows; give another --out", rows.display());
+        return Err(Failure::message(Code::Usage, text));
+    }
     let model = models::open(&args.model)?;
     let dataset = args.data.open()?;
     let items: Vec<usize> = (0..dataset.len()).collect();
     let vectors = context.embed(&*model, &dataset, &items, "embedding")?;
     let dim = model.contract().dim;
     write_file(&args.out, &encode(&vectors, dim))?;
-    let rows = args.out.with_extension("csv");
-    dataset.write_manifest(&rows)?;
+    if let Err(error) = dataset.write_manifest(&rows) {
+        // Vectors that nothing names are no result.
+        let _ = std::fs::remove_file(&args.out);
+        return Err(error.into());
+    }
     let text = format!(
         "{} x {dim} vectors in {}, rows named in {}",
         items.len(),
@@ -45,6 +57,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     );
     let value = json!({"rows": items.len(), "dim": dim, "model_hash": model.model_hash(), "vectors": args.out, "manifest": rows});
     Ok(context.talk.result(&value, text)?)
+}
+
+/// Whether both paths lead to one file that exists.
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// NumPy's format, version 1.0: magic, header length, a dictionary padded to 64 bytes, values.

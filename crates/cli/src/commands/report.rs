@@ -35,7 +35,9 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         return Err(Failure::message(Code::Failed, text));
     }
     let model = Model::open(&folder.model())?;
-    let marks = pipeline::examine(context, &dataset, &folder.recipe()?, &model, None)?;
+    let recipe = folder.recipe()?;
+    let prepared = pipeline::prepare(context, &dataset)?;
+    let marks = pipeline::examine(context, &dataset, &recipe, &model, prepared, None)?;
     let stored = folder.read_metrics().unwrap_or_default();
     let number = |key: &str| stored["index"][key].as_f64();
     let index = stored["index"]["spec"].as_str().and_then(|spec| {

@@ -23,9 +23,10 @@ use crate::hnsw::Hnsw;
 use crate::mmap::Map;
 use crate::scan::Scan;
 use crate::{Index, Layout, ParseSpecError, Provenance};
+use data::write_atomic;
 use sections::Entry;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use superblock::Superblock;
@@ -73,7 +74,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The file does not start like an index.
-    #[error("{path} is no index file")]
+    #[error("{path} is no index file; `deepembed index build` makes one")]
     NotAnIndex {
         /// The file.
         path: PathBuf,
@@ -194,7 +195,7 @@ pub fn save(
     let mut parts = vec![Part::new(PartKind::Provenance, json.as_slice())];
     parts.extend(index.parts());
     parts.push(Part::new(PartKind::Payload, payload));
-    replace(path, |out| write_file(out, index, &parts)).map_err(failed)
+    write_atomic(path, |out| write_file(out, index, &parts)).map_err(failed)
 }
 
 /// The whole file.
@@ -215,47 +216,6 @@ fn write_file(out: &mut dyn Write, index: &dyn Index, parts: &[Part<'_>]) -> io:
         out.write_all(&[0; PAGE][..bytes.len().next_multiple_of(PAGE) - bytes.len()])?;
     }
     Ok(())
-}
-
-/// A file that goes away unless it is renamed in time.
-struct Draft(PathBuf);
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After the rename there is nothing left under this name, and a failure to clean up must not
-        // hide the failure that led here.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Writes a draft beside `path`, flushes it to the disk and renames it over `path`.
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (draft, file) = create_draft(folder, &name.to_string_lossy())?;
-    let mut out = BufWriter::new(file);
-    write(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    std::fs::rename(&draft.0, path)?;
-    // The new name itself is safe once the folder is on the disk; only Unix opens folders.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// A new file that nobody else writes to.
-fn create_draft(folder: &Path, name: &str) -> io::Result<(Draft, File)> {
-    let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
-    for attempt in 0..100 {
-        let path = folder.join(format!(".{name}.{}-{attempt}.tmp", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((Draft(path), file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(taken)
 }
 
 /// A mapped file whose head and table are sound.

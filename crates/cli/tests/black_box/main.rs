@@ -1,0 +1,11 @@
+//! The built program as a person meets it: files, words and exit codes. Everything runs on small pictures drawn here.
+
+mod bad_data;
+mod bad_files;
+mod bad_recipes;
+mod common;
+mod determinism;
+mod help;
+mod path;
+mod runs;
+mod serving;
