@@ -32,7 +32,7 @@ pub fn run(pth: Option<&Path>, out: &Path) -> Result<()> {
         ("licence".to_owned(), "Apache-2.0".to_owned()),
         ("source".to_owned(), format!("{PACKAGE} {VERSION}, classifier removed, batch normalisation folded")),
     ]);
-    let bytes = ours.to_safetensors(Precision::Half, metadata)?;
+    let bytes = ours.to_safetensors(Precision::Half, &metadata)?;
     std::fs::write(out, &bytes).with_context(|| out.display().to_string())?;
     println!("{}: {} values, {} bytes", out.display(), ours.parameters(), bytes.len());
     Ok(())

@@ -70,7 +70,7 @@ impl State {
         let header = Header { step: self.step, best, identity: identity.clone() };
         let header = serde_json::to_string(&header).expect("a header has a JSON form");
         let bytes = all
-            .to_safetensors(Precision::Full, BTreeMap::from([(KEY.to_owned(), header)]))
+            .to_safetensors(Precision::Full, &BTreeMap::from([(KEY.to_owned(), header)]))
             .map_err(std::io::Error::other)?;
         std::fs::create_dir_all(folder)?;
         write_atomic(&path(folder, self.step), |file| file.write_all(&bytes))?;

@@ -232,7 +232,7 @@ impl Model {
     pub fn to_bytes(&self) -> Vec<u8> {
         let contract = serde_json::to_string(&self.contract).expect("a contract has a JSON form");
         let metadata = BTreeMap::from([(CONTRACT_KEY.to_owned(), contract)]);
-        self.stored.to_safetensors(Precision::Full, metadata).expect("a model's arrays fit the format")
+        self.stored.to_safetensors(Precision::Full, &metadata).expect("a model's arrays fit the format")
     }
 
     /// The same model with its measured metrics in the contract.

@@ -217,13 +217,13 @@ impl<'a> Reader<'a> {
                 self.text(length)?
             }
             b'c' => Value::Global(format!("{}.{}", self.line()?, self.line()?)),
-            b't' => Value::Tuple(machine.to_mark(self)?),
+            b't' => Value::Tuple(machine.since_mark(self)?),
             0x85..=0x87 => {
                 let from = machine.stack.len().checked_sub(usize::from(code - 0x84));
                 Value::Tuple(machine.stack.split_off(from.ok_or_else(|| self.error("a tuple of nothing"))?))
             }
             b'a' | b'e' => {
-                let items = if code == b'a' { vec![machine.pop(self)?] } else { machine.to_mark(self)? };
+                let items = if code == b'a' { vec![machine.pop(self)?] } else { machine.since_mark(self)? };
                 let Some(Value::List(list)) = machine.stack.last_mut() else {
                     return Err(self.error("an item outside a list"));
                 };
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
             }
             b's' | b'u' => {
                 let items = if code == b'u' {
-                    machine.to_mark(self)?
+                    machine.since_mark(self)?
                 } else {
                     let value = machine.pop(self)?;
                     vec![machine.pop(self)?, value]
@@ -274,7 +274,7 @@ impl Machine {
         self.stack.pop().ok_or_else(|| reader.error("an empty stack"))
     }
 
-    fn to_mark(&mut self, reader: &Reader<'_>) -> Result<Vec<Value>, TorchError> {
+    fn since_mark(&mut self, reader: &Reader<'_>) -> Result<Vec<Value>, TorchError> {
         let mark = self.stack.iter().rposition(|v| *v == Value::Mark);
         let items = self.stack.split_off(mark.ok_or_else(|| reader.error("no mark on the stack"))? + 1);
         self.stack.pop();

@@ -151,25 +151,29 @@ pub enum TrainError {
     },
     /// The loss is not a number.
     #[error(
-        "the loss became {loss} at step {step}: the rate is too high for this loss; lower optimiser.rate (now {rate}) or raise optimiser.warmup"
+        "the loss became {loss} at step {step}: the rate is too high for this loss; lower {key} (now {rate}) or raise optimiser.warmup"
     )]
     NotFinite {
         /// Step.
         step: usize,
         /// Loss.
         loss: f32,
+        /// Key of the recipe that holds the rate.
+        key: &'static str,
         /// Rate of the recipe.
         rate: f32,
     },
     /// All embeddings are one point.
     #[error(
-        "the embeddings collapsed to one point at step {step} (spread {spread:.4} of random); lower optimiser.rate (now {rate}), or take easier negatives"
+        "the embeddings collapsed to one point at step {step} (spread {spread:.4} of random); lower {key} (now {rate}), or take easier negatives"
     )]
     Collapsed {
         /// Step.
         step: usize,
         /// Spread against random unit vectors.
         spread: f32,
+        /// Key of the recipe that holds the rate.
+        key: &'static str,
         /// Rate of the recipe.
         rate: f32,
     },
@@ -224,6 +228,8 @@ pub(crate) struct Phase {
     augment: AugmentConfig,
     pub preprocess: Preprocess,
     optimiser: OptimiserConfig,
+    /// Where the recipe has the rate.
+    rate_key: &'static str,
 }
 
 impl Phase {
@@ -238,6 +244,7 @@ impl Phase {
             augment: AugmentConfig::none(),
             preprocess: recipe.input.preprocess(),
             optimiser: OptimiserConfig { rate: recipe.head.rate, ..recipe.optimiser.clone() },
+            rate_key: "head.rate",
         };
         let whole = Self {
             steps: recipe.head.steps..recipe.steps(),
@@ -247,6 +254,7 @@ impl Phase {
             augment: recipe.augment.clone(),
             preprocess: recipe.input.preprocess_views(),
             optimiser: recipe.optimiser.clone(),
+            rate_key: "optimiser.rate",
         };
         [head, whole]
     }
@@ -353,6 +361,7 @@ impl<'a> Run<'a> {
                 return Err(TrainError::Collapsed {
                     step: self.state.step,
                     spread,
+                    key: phase.rate_key,
                     rate: phase.optimiser.rate,
                 });
             }
@@ -454,6 +463,7 @@ impl<'a> Run<'a> {
             return Err(TrainError::NotFinite {
                 step: step + 1,
                 loss: outcome.loss,
+                key: phase.rate_key,
                 rate: phase.optimiser.rate,
             });
         }

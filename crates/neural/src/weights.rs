@@ -185,7 +185,7 @@ impl Weights {
     pub fn to_safetensors(
         &self,
         precision: Precision,
-        metadata: BTreeMap<String, String>,
+        metadata: &BTreeMap<String, String>,
     ) -> Result<Vec<u8>, WeightsError> {
         let stored: Vec<(&str, Dtype, &[usize], Vec<u8>)> = self
             .iter()
@@ -205,7 +205,7 @@ impl Weights {
             .map(|(name, dtype, shape, bytes)| Ok((*name, TensorView::new(*dtype, shape.to_vec(), bytes)?)))
             .collect::<Result<Vec<_>, SafeTensorError>>()?;
         let bytes = safetensors::serialize(views, None)?;
-        Ok(with_metadata(&bytes, &metadata))
+        Ok(with_metadata(&bytes, metadata))
     }
 
     /// Puts the arrays on `device` as leaves of a graph; those that `trainable` names carry gradients.
@@ -284,13 +284,13 @@ mod tests {
         let metadata: BTreeMap<String, String> =
             (0..20).map(|i| (format!("key{i}"), format!("value \"{i}\""))).collect();
         for precision in [Precision::Full, Precision::Half] {
-            let bytes = sample().to_safetensors(precision, metadata.clone()).unwrap();
-            assert_eq!(bytes, sample().to_safetensors(precision, metadata.clone()).unwrap());
+            let bytes = sample().to_safetensors(precision, &metadata).unwrap();
+            assert_eq!(bytes, sample().to_safetensors(precision, &metadata).unwrap());
             let (weights, read) = Weights::from_safetensors(&bytes).unwrap();
             assert_eq!(weights, sample());
             assert_eq!(read.into_iter().collect::<BTreeMap<_, _>>(), metadata);
         }
-        let bytes = Weights::default().to_safetensors(Precision::Full, metadata).unwrap();
+        let bytes = Weights::default().to_safetensors(Precision::Full, &metadata).unwrap();
         assert_eq!(Weights::from_safetensors(&bytes).unwrap().0, Weights::default());
     }
 
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn hostile_bytes_are_errors() {
-        let bytes = sample().to_safetensors(Precision::Full, BTreeMap::new()).unwrap();
+        let bytes = sample().to_safetensors(Precision::Full, &BTreeMap::new()).unwrap();
         for cut in 0..bytes.len() {
             assert!(Weights::from_safetensors(&bytes[..cut]).is_err(), "cut at {cut}");
         }

@@ -128,6 +128,7 @@ fn on_a_small_disk(disk: &Path, arguments: &[std::ffi::OsString]) -> Option<std:
 }
 
 #[cfg(target_os = "linux")]
+#[expect(clippy::print_stdout, reason = "what a test passes over is said loudly")]
 #[test]
 fn a_full_disk_leaves_nothing_half_written() {
     let demo = demo();

@@ -14,7 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const SIDE: u32 = 40;
 
 /// Overrides that make any recipe small enough for a test.
-pub const SMALL: [&str; 14] = [
+pub const SMALL: [&str; 16] = [
+    "-o",
+    "head.steps=0",
     "-o",
     "schedule.steps=3",
     "-o",
@@ -30,6 +32,9 @@ pub const SMALL: [&str; 14] = [
     "-o",
     "sampler.images=2",
 ];
+
+/// Overrides after [`SMALL`] for a recipe with a head phase.
+pub const HEAD: [&str; 2] = ["-o", "head.steps=2"];
 
 /// What the program did.
 #[derive(Debug)]
@@ -154,7 +159,7 @@ pub fn demo() -> &'static Demo {
         let _ = std::fs::remove_dir_all(&root);
         let (data, run) = (pictures(&root, 12, 4), root.join("run"));
         let arguments = crate::words!["demo", "--quick", "--no-serve", "--data", &data, "--out", &run];
-        let metrics = json(arguments.into_iter().chain(SMALL.map(Into::into)));
+        let metrics = json(arguments.into_iter().chain(SMALL.iter().chain(&HEAD).map(Into::into)));
         Demo { data, run, metrics }
     })
 }

@@ -1,6 +1,6 @@
 //! The same input gives the same bytes: at any number of threads, and whether a run was stopped or not.
 
-use crate::common::{SMALL, bad, demo, fresh, good, pictures};
+use crate::common::{HEAD, SMALL, bad, demo, fresh, good, pictures};
 use crate::words;
 use std::ffi::OsString;
 use std::fs;
@@ -14,10 +14,11 @@ fn train(data: &Path, recipe: &str, out: &Path, more: &[&str]) -> Vec<u8> {
     fs::read(out.join("model.safetensors")).unwrap()
 }
 
-fn a_seed_decides(recipe: &str) {
+fn a_seed_decides(recipe: &str, head: &[&str]) {
     let folder = fresh();
     let data = pictures(folder.path(), 12, 4);
-    let run = |name: &str, more: &[&str]| train(&data, recipe, &folder.path().join(name), more);
+    let run =
+        |name: &str, more: &[&str]| train(&data, recipe, &folder.path().join(name), &[head, more].concat());
     let one = run("one", &["--seed", "7", "--threads", "1"]);
     assert!(one == run("again", &["--seed", "7", "--threads", "1"]), "the same run again");
     assert!(one == run("two", &["--seed", "7", "--threads", "2"]), "two threads");
@@ -26,17 +27,17 @@ fn a_seed_decides(recipe: &str) {
 
 #[test]
 fn a_seed_decides_a_fine_tuned_model() {
-    a_seed_decides("starter");
+    a_seed_decides("starter", &HEAD);
 }
 
 #[test]
 fn a_seed_decides_a_trained_head() {
-    a_seed_decides("quick");
+    a_seed_decides("quick", &HEAD);
 }
 
 #[test]
 fn a_seed_decides_a_model_from_scratch() {
-    a_seed_decides("scratch");
+    a_seed_decides("scratch", &[]);
 }
 
 #[test]
@@ -58,21 +59,18 @@ fn an_index_has_the_same_bytes_at_any_number_of_threads() {
     assert!(one != build("other", &["--seed", "2"]), "the seed is part of the file");
 }
 
-/// Steps of the run that is stopped: enough that Ctrl-C comes in time.
-const LONG: [&str; 2] = ["-o", "schedule.steps=60"];
-
+/// Stops a run of `steps` steps, enough that Ctrl-C comes in time, and lets it go on.
 #[cfg(unix)]
-#[test]
-fn a_stopped_run_goes_on_to_the_same_bytes() {
+fn a_stopped_run_goes_on(recipe: &str, long: &[&str], steps: u64) {
     use crate::common::Running;
     let folder = fresh();
     let data = pictures(folder.path(), 12, 4);
-    let through = train(&data, "scratch", &folder.path().join("through"), &LONG);
+    let through = train(&data, recipe, &folder.path().join("through"), long);
 
     let run = folder.path().join("run");
-    let arguments = words!["train", "metric", "--data", &data, "-c", "scratch", "--out", &run];
+    let arguments = words!["train", "metric", "--data", &data, "-c", recipe, "--out", &run];
     let arguments: Vec<OsString> =
-        arguments.into_iter().chain(SMALL.iter().chain(&LONG).map(OsString::from)).collect();
+        arguments.into_iter().chain(SMALL.iter().chain(long).map(OsString::from)).collect();
     let mut running = Running::start(&arguments);
     let checkpoints = || fs::read_dir(run.join("checkpoints")).map_or(0, Iterator::count);
     while checkpoints() == 0 {
@@ -95,12 +93,24 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
     assert!(said.err.contains("going on after step"), "{}", said.err);
     assert!(fs::read(run.join("model.safetensors")).unwrap() == through, "the same model");
     let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let steps: Vec<u64> = log
+    let logged: Vec<u64> = log
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .filter_map(|line| line["loss"].is_f64().then(|| line["step"].as_u64().unwrap()))
         .collect();
-    assert_eq!(steps, (1..=60).collect::<Vec<_>>(), "each step is in the log once");
+    assert_eq!(logged, (1..=steps).collect::<Vec<_>>(), "each step is in the log once");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_goes_on_to_the_same_bytes() {
+    a_stopped_run_goes_on("scratch", &["-o", "schedule.steps=60"], 60);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_of_two_phases_goes_on_to_the_same_bytes() {
+    a_stopped_run_goes_on("starter", &["-o", "head.steps=40", "-o", "schedule.steps=10"], 50);
 }
 
 #[test]

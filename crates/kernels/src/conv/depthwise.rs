@@ -169,6 +169,10 @@ impl Plane {
         }
     }
 
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops over arrays of known length become registers"
+    )]
     #[inline(always)]
     fn sums<const LANES: usize, const PIXELS: usize, const FUSED: bool>(
         &self,
@@ -291,6 +295,10 @@ impl Plane {
         }
     }
 
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops over arrays of known length become registers"
+    )]
     #[inline(always)]
     fn grad_taps<const LANES: usize, const KERNEL: usize, const FUSED: bool>(
         &self,
