@@ -100,13 +100,19 @@ pub struct Schedule {
 }
 
 /// The first phase: the head alone, on the backbone's features of the plain pictures, computed once.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct HeadConfig {
     /// Optimiser steps; 0 leaves the phase out.
     pub steps: usize,
     /// Its learning rate.
     pub rate: f32,
+}
+
+impl Default for HeadConfig {
+    fn default() -> Self {
+        Self { steps: 0, rate: 0.001 }
+    }
 }
 
 /// A whole training run.
