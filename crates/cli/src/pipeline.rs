@@ -272,6 +272,8 @@ pub fn run(
 ) -> Outcome<Value> {
     let mut dataset = source.open()?;
     let checked = check(context, &dataset)?;
+    // An index is over the pictures as they are given; how a run splits them is not its business.
+    let source_hash = dataset.manifest_hash()?;
     if !dataset.has_splits {
         dataset.split_by_class(context.seed, data::ImportOptions::default().shares)?;
         context.talk.say("no splits are stated: classes are split 60 / 10 / 30 by the seed");
@@ -301,7 +303,7 @@ pub fn run(
     let mut index = None;
     if let (Some(spec), Some(rows)) = (wants_index, rows) {
         let built = build_index(context, spec, rows, &model)?;
-        save_index(&dataset, source, &model, &data_hash, context.seed, &*built, &folder.index())?;
+        save_index(&dataset, source, &model, &source_hash, context.seed, &*built, &folder.index())?;
         let facts = measure_index(context, &*built, rows, marks.trained.rows())?;
         metrics["index"] = json!({
             "spec": facts.spec, "recall@10": facts.recall_at_10, "qps_single": facts.queries_per_second,

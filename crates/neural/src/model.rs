@@ -103,10 +103,11 @@ fn needs(network: &Network, dim: Option<usize>) -> Vec<(String, Vec<usize>)> {
     needs
 }
 
-/// Unit length along the last axis.
+/// Unit length along the last axis; zeros, which a blank picture can give, stay zeros.
 pub(crate) fn normalise(x: Tensor<2>) -> Tensor<2> {
-    let length = x.clone().powf_scalar(2.0).sum_dim(1).sqrt().clamp_min(1e-12);
-    x / length
+    // Bounded before the root, whose slope at zero is infinite.
+    let square = x.clone().powf_scalar(2.0).sum_dim(1).clamp_min(1e-12);
+    x / square.sqrt()
 }
 
 impl Model {

@@ -591,6 +591,7 @@ fn spread(embeddings: &[f32], dim: usize) -> f32 {
     let mut mean = vec![0.0f32; dim];
     embeddings.chunks_exact(dim).for_each(|row| mean.iter_mut().zip(row).for_each(|(m, v)| *m += v));
     let of_means: f32 = mean.iter().map(|m| (m / rows as f32).powi(2)).sum();
-    // Unit rows: the variances add up to 1 minus the squared length of the mean.
-    (1.0 - of_means).max(0.0).sqrt()
+    // Blank pictures can give rows of length 0, so that 1 cannot be taken for the mean square.
+    let of_rows = embeddings.iter().map(|v| v * v).sum::<f32>() / rows as f32;
+    (of_rows - of_means).max(0.0).sqrt()
 }
