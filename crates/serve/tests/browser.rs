@@ -1,7 +1,7 @@
 //! The page in a real browser: Chromium through chromedriver, over real emoji and raw pixels.
 //!
 //! Without the two programs the test says so on stderr and passes; with `DEEPEMBED_REQUIRE_BROWSER=1` it
-//! fails. Screenshots go to `artifacts/` of the workspace.
+//! fails, and with `DEEPEMBED_SKIP_BROWSER=1` it says so and does nothing. Screenshots go to `artifacts/` of the workspace.
 
 mod webdriver;
 
@@ -71,8 +71,13 @@ fn status(text: &str) -> String {
 
 #[test]
 fn the_page_works_in_a_browser() {
+    let asked = |name: &str| std::env::var_os(name).is_some_and(|value| value == "1");
+    if asked("DEEPEMBED_SKIP_BROWSER") {
+        writeln!(std::io::stderr(), "SKIPPED browser test, as asked").unwrap();
+        return;
+    }
     let Some((chromium, chromedriver)) = webdriver::programs() else {
-        let required = std::env::var_os("DEEPEMBED_REQUIRE_BROWSER").is_some_and(|value| value == "1");
+        let required = asked("DEEPEMBED_REQUIRE_BROWSER");
         assert!(!required, "DEEPEMBED_REQUIRE_BROWSER=1, but chromium or chromedriver is not installed");
         // Past the test harness, which would keep it to itself.
         writeln!(std::io::stderr(), "SKIPPED browser test: no chromium found").unwrap();
