@@ -7,6 +7,10 @@ mod train_speed;
 
 use clap::Parser;
 
+/// As in the program that is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measure this workspace, alone or against its peers.
 #[derive(Parser)]
 #[command(name = "deepembed-bench", version)]

@@ -198,7 +198,7 @@ fn index(report: &Report<'_>) -> Markup {
         &html! {
             p { code { (index.spec) } }
             (facts(&[
-                ("of the 10 exact answers found".to_owned(), format!("{} %", tenths(index.recall_at_10))),
+                ("of the 10 exact answers found".to_owned(), format!("{:.2} %", 100.0 * index.recall_at_10)),
                 ("queries a second".to_owned(), grouped(index.queries_per_second)),
             ]))
         },
