@@ -127,7 +127,8 @@ fn finished(recipe: &Recipe, folder: &RunFolder, data_hash: &str, seed: u64) -> 
 struct Follow<'a> {
     context: &'a Context,
     folder: &'a RunFolder,
-    steps: usize,
+    /// Steps of the head phase, and of the other.
+    phases: [usize; 2],
     caching: RefCell<Option<crate::talk::Bar>>,
     training: RefCell<Option<crate::talk::Bar>>,
     log: RefCell<crate::run_folder::Log>,
@@ -140,7 +141,7 @@ impl<'a> Follow<'a> {
         Ok(Self {
             context,
             folder,
-            steps: recipe.steps(),
+            phases: [recipe.head.steps, recipe.schedule.steps],
             caching: RefCell::default(),
             training: RefCell::default(),
             log: RefCell::new(folder.log_from(if resume { usize::MAX } else { 0 })?),
@@ -177,13 +178,24 @@ impl<'a> Follow<'a> {
                     step.images as f64 / step.seconds,
                     self.validation.borrow()
                 );
+                // A bar each: the phases' steps differ in time a hundredfold, and so would what is left.
+                let [head, rest] = self.phases;
+                let (what, done, total) = if step.step <= head {
+                    ("training the head", step.step, head)
+                } else {
+                    ("training", step.step - head, rest)
+                };
+                if step.step == head + 1 {
+                    self.phase_done();
+                }
                 let mut training = self.training.borrow_mut();
-                training
-                    .get_or_insert_with(|| self.context.talk.bar("training", self.steps))
-                    .set(step.step, self.steps, &note);
+                training.get_or_insert_with(|| self.context.talk.bar(what, total)).set(done, total, &note);
             }
-            Event::Validated { value, .. } => {
+            Event::Validated { step, value, .. } => {
                 self.validation.replace(format!("  validation recall@1 {value:.3}"));
+                if *step == self.phases[0] {
+                    self.phase_done();
+                }
             }
         }
         if let Err(error) = self.log.borrow().write(event) {
@@ -191,10 +203,14 @@ impl<'a> Follow<'a> {
         }
     }
 
-    fn finish(self) -> Outcome {
-        if let Some(bar) = self.training.into_inner() {
-            bar.finish(&format!("{} steps{}", self.steps, self.validation.borrow()));
+    fn phase_done(&self) {
+        if let Some(bar) = self.training.take() {
+            bar.finish(&self.validation.borrow());
         }
+    }
+
+    fn finish(self) -> Outcome {
+        self.phase_done();
         match self.failed.into_inner() {
             Some(error) => {
                 let text = format!("cannot write the log in {}", self.folder.path().display());

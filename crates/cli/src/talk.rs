@@ -1,7 +1,7 @@
 //! What a command says while it works: results on stdout, everything else on stderr.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,15 @@ impl Talk {
         bar.set_style(style.expect("a fixed template").progress_chars("━╸─"));
         bar.set_prefix(what.to_owned());
         let lines = !self.quiet && !terminal;
-        Bar { talk: self, what: what.to_owned(), bar, start: Instant::now(), said: RefCell::new(None), lines }
+        Bar {
+            talk: self,
+            what: what.to_owned(),
+            bar,
+            start: Instant::now(),
+            first: Cell::default(),
+            said: RefCell::default(),
+            lines,
+        }
     }
 }
 
@@ -64,6 +72,8 @@ pub struct Bar {
     what: String,
     bar: ProgressBar,
     start: Instant,
+    /// The first position that was set, and when.
+    first: Cell<Option<(usize, Instant)>>,
     said: RefCell<Option<Instant>>,
     lines: bool,
 }
@@ -74,9 +84,16 @@ impl Bar {
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
         self.bar.set_message(note.to_owned());
-        let due = self.said.borrow().is_none_or(|at| at.elapsed() > LINE_EVERY);
-        if self.lines && due && done > 0 && done < total {
-            let left = self.start.elapsed().as_secs_f64() / done as f64 * (total - done) as f64;
+        if self.first.get().is_none() {
+            // What was there before, as of a run that goes on, took no time now.
+            self.first.set(Some((done, Instant::now())));
+            self.bar.reset_eta();
+        }
+        let due = self.said.borrow().unwrap_or(self.start).elapsed() > LINE_EVERY;
+        let (first, at) = self.first.get().unwrap_or((0, self.start));
+        if self.lines && due && first < done && done < total {
+            let each = at.elapsed().as_secs_f64() / (done - first) as f64;
+            let left = each * (total - done) as f64;
             self.talk.say(format!("{}: {done}/{total}, {left:.0} s left {note}", self.what));
             self.said.replace(Some(Instant::now()));
         }

@@ -11,6 +11,8 @@ pub(crate) struct Material {
     pub items: Vec<usize>,
     /// Class of each, counted from 0 in order of the dataset's labels.
     pub classes: Vec<u32>,
+    /// Family of each, where the manifest has one.
+    pub families: Vec<Option<u32>>,
     /// Number of classes.
     pub count: usize,
     pub sampler: Sampler,
@@ -25,9 +27,12 @@ impl Material {
         if count < 2 {
             return Err(TrainError::TooFewClasses { classes: count });
         }
-        let categories = categories_of(dataset, &items);
+        let categories = numbered(&items, |item| dataset.items[item].category.as_deref());
+        let families = numbered(&items, |item| dataset.items[item].family.as_deref());
+        // Pictures without a category share one; pictures without a family have none.
+        let categories: Vec<u32> = categories.into_iter().map(|number| number.map_or(0, |n| n + 1)).collect();
         let sampler = Sampler::new(recipe.sampler.clone(), seed, &classes, &categories);
-        Ok(Self { items, classes, count, sampler: sampler.map_err(TrainError::Sampler)? })
+        Ok(Self { items, classes, families, count, sampler: sampler.map_err(TrainError::Sampler)? })
     }
 }
 
@@ -39,13 +44,12 @@ fn classes_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
     items.iter().map(|item| numbers[&label(item)]).collect()
 }
 
-/// Categories of the training pictures as numbers; pictures without one share one.
-fn categories_of(dataset: &Dataset, items: &[usize]) -> Vec<u32> {
-    let mut numbers: BTreeMap<Option<&str>, u32> = BTreeMap::new();
-    let category = |&item: &usize| dataset.items[item].category.as_deref();
-    let mut number = |category| {
+/// What the items are called, as numbers in order of first use; none stays none.
+fn numbered<'a>(items: &[usize], name: impl Fn(usize) -> Option<&'a str>) -> Vec<Option<u32>> {
+    let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut number = |name| {
         let next = numbers.len() as u32;
-        *numbers.entry(category).or_insert(next)
+        *numbers.entry(name).or_insert(next)
     };
-    items.iter().map(|item| number(category(item))).collect()
+    items.iter().map(|&item| name(item).map(&mut number)).collect()
 }

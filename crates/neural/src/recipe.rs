@@ -115,6 +115,15 @@ impl Default for HeadConfig {
     }
 }
 
+/// Which pairs of a batch play a part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairsConfig {
+    /// Whether pairs of one `family` of the manifest are left out, alike or not: where the protocol ranks
+    /// across families only, they would teach what is never asked.
+    pub cross_family: bool,
+}
+
 /// A whole training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,7 +136,10 @@ pub struct Recipe {
     pub augment: AugmentConfig,
     /// Batches.
     pub sampler: SamplerConfig,
-    /// Pairs.
+    /// Pairs within a batch.
+    #[serde(default)]
+    pub pairs: PairsConfig,
+    /// Pairs that the loss sees.
     pub miner: MinerConfig,
     /// Objective.
     pub loss: LossConfig,

@@ -38,6 +38,25 @@ impl Relation {
         self
     }
 
+    /// Leaves out pairs of one group; an item without a group pairs with all. Anchors and refs are the same
+    /// items.
+    ///
+    /// # Panics
+    /// When there are not as many groups as anchors and refs.
+    #[must_use]
+    pub fn across(mut self, groups: &[Option<u32>]) -> Self {
+        assert!(self.anchors == groups.len() && self.refs == groups.len(), "a group for each item");
+        for (anchor, group) in groups.iter().enumerate() {
+            for (item, other) in groups.iter().enumerate() {
+                if group.is_some() && group == other {
+                    self.alike[anchor * self.refs + item] = false;
+                    self.unlike[anchor * self.refs + item] = false;
+                }
+            }
+        }
+        self
+    }
+
     /// The same positives with other negatives, `[anchors * refs]`.
     ///
     /// # Panics
@@ -96,6 +115,18 @@ mod tests {
         assert_eq!(relation.unlike(0), [false, false, true]);
         assert_eq!(relation.unlike(2), [true, true, false]);
         assert_eq!(relation.alike(2), [false, false, false]);
+    }
+
+    #[test]
+    fn pairs_of_one_group_are_left_out() {
+        let classes = [7, 7, 9, 9];
+        let groups = [Some(1), Some(1), Some(1), None];
+        let relation = Relation::from_classes(&classes, &classes).without_self().across(&groups);
+        assert_eq!(relation.alike(0), [false; 4]);
+        assert_eq!(relation.unlike(0), [false, false, false, true]);
+        assert_eq!(relation.alike(2), [false, false, false, true]);
+        assert_eq!(relation.alike(3), [false, false, true, false]);
+        assert_eq!(relation.unlike(3), [true, true, false, false]);
     }
 
     #[test]

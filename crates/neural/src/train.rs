@@ -266,6 +266,7 @@ pub(crate) struct Run<'a> {
     pub network: Network,
     items: Vec<usize>,
     classes: Vec<u32>,
+    families: Vec<Option<u32>>,
     sampler: Sampler,
     loss: Box<dyn PairLoss>,
     miner: Box<dyn Miner>,
@@ -279,7 +280,7 @@ impl<'a> Run<'a> {
     pub fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
         let recipe = session.recipe;
         let network = recipe.model.backbone.network();
-        let Material { items, classes, count, sampler } =
+        let Material { items, classes, families, count, sampler } =
             Material::new(recipe, session.dataset, session.seed)?;
         let loss = recipe.loss.init();
         let mut weights = first_weights(recipe, session.seed);
@@ -293,6 +294,7 @@ impl<'a> Run<'a> {
             network,
             items,
             classes,
+            families,
             sampler,
             loss,
             miner,
@@ -448,7 +450,11 @@ impl<'a> Run<'a> {
         let embeddings = normalise(raw);
         let similarity = embeddings.clone().matmul(embeddings.clone().transpose());
         let classes: Vec<u32> = wanted.iter().map(|&(item, _)| self.classes[item]).collect();
-        let relation = Relation::from_classes(&classes, &classes).without_self();
+        let mut relation = Relation::from_classes(&classes, &classes).without_self();
+        if recipe.pairs.cross_family {
+            let families: Vec<_> = wanted.iter().map(|&(item, _)| self.families[item]).collect();
+            relation = relation.across(&families);
+        }
         let cosines: Vec<f32> = floats(similarity.clone().detach());
         let relation = self.miner.mine(&cosines, recipe.model.dim, relation, &mut self.rng(step, 2));
         let pairs = Pairs { similarity, relation: &relation, classes: &classes, parameters: &bound.rest };
