@@ -19,7 +19,6 @@ pub struct Context {
     /// Bytes for the evaluator's tiles.
     pub memory: usize,
     pub stop: Arc<AtomicBool>,
-    pub pool: Arc<rayon::ThreadPool>,
 }
 
 /// Where pictures come from.

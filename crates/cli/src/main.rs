@@ -93,15 +93,9 @@ fn run(cli: &Cli) -> Outcome {
     })
     .map_err(|error| Failure::new(Code::Failed, error))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.into()).build();
-    let pool = Arc::new(pool.map_err(|error| Failure::new(Code::Failed, error))?);
+    let pool = pool.map_err(|error| Failure::new(Code::Failed, error))?;
     let talk = Talk { json: cli.json, quiet: cli.quiet };
-    let context = Context {
-        talk,
-        seed: cli.seed,
-        memory: cli.memory.saturating_mul(1 << 20),
-        stop,
-        pool: pool.clone(),
-    };
+    let context = Context { talk, seed: cli.seed, memory: cli.memory.saturating_mul(1 << 20), stop };
     pool.install(|| match &cli.command {
         Command::Demo(args) => commands::demo::run(&context, args),
         Command::Data(args) => commands::data::run(&context, args),

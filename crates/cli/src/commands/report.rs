@@ -19,8 +19,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let folder = RunFolder::at(&args.run);
     let facts = folder.facts()?;
-    let context =
-        &Context { seed: facts.seed, stop: context.stop.clone(), pool: context.pool.clone(), ..*context };
+    let context = &Context { seed: facts.seed, stop: context.stop.clone(), ..*context };
     let mut dataset = folder.source()?.open()?;
     let checked = pipeline::check(context, &dataset)?;
     if !dataset.has_splits {

@@ -79,6 +79,8 @@ fn serve_index(
     opened.provenance.accepts(&*model)?;
     let (source, records) = payload::read(opened.payload()?, opened.index.len())?;
     let dataset: Dataset = source.open()?;
+    // A pool of its own: this thread is one of the other's, and waits here for as long as the page is served.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build();
     let app = App {
         title: dataset.name.clone(),
         model,
@@ -87,7 +89,7 @@ fn serve_index(
         picture: Box::new(move |row| dataset.bytes(row).map(Into::into).map_err(|error| error.to_string())),
         map: folder.map(map_of).unwrap_or_default(),
         report: folder.and_then(|folder| std::fs::read_to_string(folder.report()).ok()),
-        pool: context.pool.clone(),
+        pool: Arc::new(pool.map_err(|error| Failure::new(Code::Failed, error))?),
         hosts: Vec::new(),
         bounds: Bounds::default(),
     };

@@ -26,11 +26,13 @@ fn get(address: &str, path: &str) -> String {
 
 #[test]
 fn a_run_is_served_until_ctrl_c() {
-    let mut running = Running::start(words!["serve", &demo().run, "--port", "0"]);
+    let mut running = Running::start(words!["serve", &demo().run, "--port", "0", "--threads", "1"]);
     let address = address(&mut running);
     assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
     let page = get(&address, "/");
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
+    let answer = get(&address, "/api/similar/0");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("score"), "one thread is enough: {answer}");
     running.interrupt();
     assert_eq!(running.code(), 0, "a clean stop");
 }
