@@ -1,6 +1,6 @@
 """Training steps of the two networks in PyTorch on the processor; prints one JSON line: images, wall, cpu.
 
-    python train_speed.py --net small|starter --threads 2 --steps 5 --warm-up 2 [--format nchw|nhwc]
+    python train_speed.py --net small|starter --threads 2 --steps 5 --warm-up 2 [--frozen 6] [--format nchw|nhwc]
 
 Layers, padding, normalisation, frozen blocks, loss, optimiser and running average are those of the recipes
 `scratch` and `starter`; inputs are given, so that no side reads or augments pictures. Without --format the faster
@@ -23,7 +23,7 @@ BATCH = CLASSES * EACH
 class Small(nn.Module):
     """crates/neural/src/backbones/small.rs"""
 
-    side, features, frozen = 64, 256, 0
+    side, features = 64, 256
 
     class Block(nn.Module):
         def __init__(self, channels, filters, stride):
@@ -43,8 +43,9 @@ class Small(nn.Module):
             x = F.relu(self.norm1(self.first(x)), inplace=True)
             return F.relu(self.norm2(self.second(x)) + skip, inplace=True)
 
-    def __init__(self):
+    def __init__(self, frozen):
         super().__init__()
+        self.frozen = frozen
         stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
         blocks, channels = [stem], 32
         for stage, filters in enumerate([32, 64, 128, 256]):
@@ -56,7 +57,7 @@ class Small(nn.Module):
 class Lite0(nn.Module):
     """crates/neural/src/backbones/lite0.rs; fixed scales are kept beside the weights they multiply."""
 
-    side, features, frozen = 128, 1280, 9
+    side, features = 128, 1280
     stages = [
         (1, 3, 1, 1, 16),
         (2, 3, 2, 6, 24),
@@ -96,9 +97,10 @@ class Lite0(nn.Module):
         def forward(self, x):
             return self.layers(x) + x if self.skip else self.layers(x)
 
-    def __init__(self):
+    def __init__(self, frozen):
         super().__init__()
-        fold = lambda: len(self.blocks) < self.frozen
+        self.frozen = frozen
+        fold = lambda: len(self.blocks) < frozen
         self.blocks = nn.ModuleList()
         self.blocks.append(self.Layer(3, 32, 3, 2, 1, True, fold()))
         channels = 32
@@ -137,7 +139,7 @@ def loss(embeddings, labels, beta):
 class Trainer:
     def __init__(self, net, layout):
         torch.manual_seed(1)
-        self.net = net().to(memory_format=layout)
+        self.net = net.to(memory_format=layout)
         for block in self.net.blocks[: net.frozen]:
             block.requires_grad_(False)
         self.head = nn.Linear(net.features, DIM)
@@ -188,13 +190,14 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--frozen", type=int, default=0, help="first blocks that are not trained")
     parser.add_argument("--format", choices=["nchw", "nhwc"])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     net = {"small": Small, "starter": Lite0}[args.net]
     layouts = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
     names = [args.format] if args.format else list(layouts)
-    trainers = {name: Trainer(net, layouts[name]) for name in names}
+    trainers = {name: Trainer(net(args.frozen), layouts[name]) for name in names}
     for trainer in trainers.values():
         for _ in range(args.warm_up):
             trainer.step()

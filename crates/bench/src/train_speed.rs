@@ -39,7 +39,7 @@ pub struct Args {
 enum Net {
     /// The residual net of recipe `scratch`, 64 px.
     Small,
-    /// EfficientNet-lite0 from block 9 on, recipe `starter`, 128 px.
+    /// EfficientNet-lite0 as recipe `starter` tunes it, 128 px.
     Starter,
 }
 
@@ -86,7 +86,7 @@ impl Args {
         for _ in 0..self.rounds {
             let ours = pool.install(|| self.ours(&recipe, &dataset, false))?;
             let ours_with_views = pool.install(|| self.ours(&recipe, &dataset, true))?;
-            let pytorch = self.python.as_ref().map(|python| self.pytorch(python)).transpose()?;
+            let pytorch = self.python.as_ref().map(|python| self.pytorch(python, recipe.model.frozen)).transpose()?;
             rounds.push(Round { ours, ours_with_views, pytorch });
         }
         let batch = recipe.sampler.classes * recipe.sampler.images;
@@ -149,7 +149,7 @@ impl Args {
     }
 
     /// One turn of PyTorch, in a process of its own that times itself.
-    fn pytorch(&self, python: &PathBuf) -> anyhow::Result<Took> {
+    fn pytorch(&self, python: &PathBuf, frozen: usize) -> anyhow::Result<Took> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/train_speed.py");
         let net = serde_json::to_value(self.net)?;
         let output = Command::new(python)
@@ -157,6 +157,7 @@ impl Args {
             .args(["--net", net.as_str().unwrap_or_default()])
             .args(["--threads", &self.threads.to_string()])
             .args(["--steps", &self.steps.to_string(), "--warm-up", &WARM_UP.to_string()])
+            .args(["--frozen", &frozen.to_string()])
             // Idle worker threads that spin would be counted as work.
             .env("OMP_WAIT_POLICY", "PASSIVE")
             .output()
