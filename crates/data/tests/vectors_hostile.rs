@@ -2,6 +2,7 @@
 //! read another number out of a flipped byte; it may not panic, hang, or take memory that the file cannot fill.
 
 use deepembed_data::vectors::{Format, GroundTruth, RangeTruth, Select, VectorFile, VectorFileError};
+use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +114,37 @@ fn parquet() {
 #[test]
 fn arrow() {
     torture(&[Format::Arrow], 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Several places at once, words of zeros and ones among them: what single flips do not reach.
+    #[test]
+    fn several_places_at_once(
+        places in prop::collection::vec((any::<prop::sample::Index>(), 0usize..4, any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let all: Vec<Format> = Format::ALL.to_vec();
+        for (format, path) in files(&all) {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let mut bytes = fs::read(&path).unwrap();
+            for (place, kind, value) in &places {
+                let at = place.index(bytes.len());
+                let end = (at + 8).min(bytes.len());
+                match kind {
+                    0 => bytes[at] = *value,
+                    1 => bytes[at..end].fill(0),
+                    2 => bytes[at..end].fill(0xff),
+                    _ => bytes[at..].rotate_left(1),
+                }
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let _ = read(format, &name, &bytes);
+        }
+    }
 }
 
 #[test]

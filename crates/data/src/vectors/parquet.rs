@@ -66,7 +66,8 @@ pub(super) fn open(
     let mut rows = 0usize;
     for (number, group) in meta.metadata().row_groups().iter().enumerate() {
         for column in group.columns() {
-            let (start, dictionary) = (column.data_page_offset(), column.dictionary_page_offset().unwrap_or(0));
+            let (start, dictionary) =
+                (column.data_page_offset(), column.dictionary_page_offset().unwrap_or(0));
             let size = u64::try_from(column.compressed_size());
             let (Ok(size), false) = (size, start < 0 || dictionary < 0) else {
                 return Err(source.damaged(format!("row group {number} has a column that is nowhere")));
