@@ -33,6 +33,8 @@ struct Place {
     at: u64,
     meta: u64,
     body: u64,
+    /// Most bytes of values that can be in it.
+    most: u64,
     /// The row after its last.
     end: usize,
 }
@@ -56,8 +58,9 @@ pub(super) fn open(source: &Source, name: Option<&str>) -> Result<(ArrowRows, St
     let mut places = Vec::with_capacity(found.places.len());
     let mut rows = 0usize;
     for mut place in found.places {
-        rows =
-            rows.checked_add(check_batch(source, place)?).ok_or_else(|| source.damaged("too many rows"))?;
+        rows = rows
+            .checked_add(check_batch(source, &mut place)?)
+            .ok_or_else(|| source.damaged("too many rows"))?;
         place.end = rows;
         places.push(place);
     }
@@ -78,6 +81,14 @@ pub(super) fn open(source: &Source, name: Option<&str>) -> Result<(ArrowRows, St
         })?;
         let array = open.array(source, first)?;
         open.shape.dim = guarded(source, "batch 0", || open.column.dim_of(source, &array))?;
+    }
+    let (mut start, row_bytes) = (0, (open.shape.dim * element.size()) as u64);
+    for (number, place) in open.places.iter().enumerate() {
+        let rows = (place.end - start) as u64;
+        if rows.checked_mul(row_bytes).is_none_or(|bytes| bytes > place.most) {
+            return Err(source.damaged(format!("batch {number} promises {rows} rows, which it cannot hold")));
+        }
+        start = place.end;
     }
     let name = open.column.name.clone();
     Ok((open, name))
@@ -169,7 +180,7 @@ fn footer(source: &Source) -> Result<Found, VectorFileError> {
             let at = u64::try_from(block.offset()).map_err(|_| "a batch has no place")?;
             let meta = u64::try_from(block.metaDataLength()).map_err(|_| "a batch has no description")?;
             let body = u64::try_from(block.bodyLength()).map_err(|_| "a batch has no length")?;
-            places.push(Place { at, meta, body, end: 0 });
+            places.push(Place { at, meta, body, most: body, end: 0 });
         }
         Ok::<_, String>(Found { schema, version: footer.version(), places })
     })
@@ -197,7 +208,7 @@ fn walk(source: &Source) -> Result<Found, VectorFileError> {
             break;
         }
         if is_batch {
-            places.push(Place { at, meta: start - at + length, body, end: 0 });
+            places.push(Place { at, meta: start - at + length, body, most: body, end: 0 });
         }
         at = (start + length).saturating_add(body);
     }
@@ -225,7 +236,7 @@ fn message_at(source: &Source, at: u64) -> Result<Option<(u64, u64)>, VectorFile
 
 /// Whether the batch is in the file and its buffers in the batch; gives its rows. The Arrow crates believe these
 /// numbers, so they are checked before.
-fn check_batch(source: &Source, place: Place) -> Result<usize, VectorFileError> {
+fn check_batch(source: &Source, place: &mut Place) -> Result<usize, VectorFileError> {
     source.require(place.at, place.meta.saturating_add(place.body), "a record batch")?;
     let (start, length) =
         message_at(source, place.at)?.ok_or_else(|| source.damaged("a batch without description"))?;
@@ -252,6 +263,9 @@ fn check_batch(source: &Source, place: Place) -> Result<usize, VectorFileError> 
         }
         usize::try_from(batch.length()).map_err(|_| "it has no length".to_owned())
     })?;
+    if !packed.is_empty() {
+        place.most = MAX_BATCH;
+    }
     for (at, length) in packed {
         let mut size = [0; 8];
         source.read(at, &mut size[..length.min(8) as usize], "a packed buffer")?;

@@ -24,6 +24,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes of a row group that is written, before packing.
 const GROUP: usize = 64 << 20;
 
+/// No vectors are packed into less than this part of their bytes: where a list ends takes a bit a value.
+const MOST_PACKING: u64 = 1 << 16;
+
 /// A column of a Parquet file.
 pub(super) struct ParquetRows {
     source: Arc<Source>,
@@ -42,6 +45,8 @@ struct Place {
     reader: ParquetRecordBatchReader,
     /// Values of the rows before `next` that were unpacked and not asked for yet.
     left: Vec<u8>,
+    /// Bytes of `left` that were handed out.
+    used: usize,
 }
 
 /// Column `name`, or the only one of vectors.
@@ -104,6 +109,12 @@ pub(super) fn open(
         })?;
         open.shape.dim = guarded(source, "row 0", || open.column.dim_of(source, &array))?;
     }
+    let bytes = (rows as u64).checked_mul((open.shape.dim * element.size()) as u64);
+    if bytes.is_none_or(|bytes| bytes / MOST_PACKING > source.len()) {
+        let reason =
+            format!("the footer promises {rows} rows of {}, which no such file holds", open.shape.dim);
+        return Err(source.damaged(reason));
+    }
     let name = open.column.name.clone();
     Ok((open, name))
 }
@@ -143,18 +154,19 @@ impl ParquetRows {
         let mut held = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken out, so that after an error the next read starts anew.
         let mut place = match held.take() {
-            Some(place) if place.next - place.left.len() / row_bytes == first => place,
+            Some(place) if place.next - (place.left.len() - place.used) / row_bytes == first => place,
             _ => Place {
                 next: first,
                 reader: self.reader(source, first, self.column.batch_rows())?,
                 left: Vec::new(),
+                used: 0,
             },
         };
         let mut rest = out;
         loop {
-            let length = place.left.len().min(rest.len());
-            rest[..length].copy_from_slice(&place.left[..length]);
-            place.left.drain(..length);
+            let length = (place.left.len() - place.used).min(rest.len());
+            rest[..length].copy_from_slice(&place.left[place.used..place.used + length]);
+            place.used += length;
             rest = &mut rest[length..];
             if rest.is_empty() {
                 break;
@@ -168,6 +180,7 @@ impl ParquetRows {
             place.left = guarded(source, &format!("row {row}"), || {
                 self.column.bytes(source, self.shape, row, batch.column(0))
             })?;
+            place.used = 0;
             place.next += batch.num_rows();
         }
         *held = Some(place);

@@ -75,7 +75,8 @@ impl GroundTruth {
         // Without distances the same head is followed by ids alone. The lengths are compared by division: 8 bytes
         // times the largest number of values is more than 64 bits hold.
         let with_distances = body.is_multiple_of(8) && body / 8 == values;
-        if !with_distances && !(body.is_multiple_of(4) && body / 4 == values) {
+        let only_ids = body.is_multiple_of(4) && body / 4 == values;
+        if !with_distances && !only_ids {
             source.require(big_ann::HEADER, values.saturating_mul(4), &format!("{queries} x {k} ids"))?;
             let reason = format!(
                 "{queries} x {k} ids and as many distances need {} bytes after the head, there are {body}",

@@ -56,15 +56,16 @@ impl Chunks {
         let size = size.filter(|&size| size > 0).ok_or_else(damaged)?;
         let across = set.dim.div_ceil(columns);
         let count = set.rows.div_ceil(rows).checked_mul(across).ok_or_else(damaged)?;
-        let band = size.checked_mul(across).filter(|&band| band <= MAX_BAND).ok_or_else(|| {
-            source.unsupported(format!(
+        if size.checked_mul(across).is_none_or(|band| band > MAX_BAND) {
+            return Err(source.unsupported(format!(
                 "{}: chunks of {rows} x {columns} take more than {MAX_BAND} bytes a row of chunks; repack it: h5repack \
                  -l {}:CHUNK=1024x{dim} OLD NEW",
                 set.name, set.name
-            ))
-        })?;
-        // Each chunk takes some bytes of the file, and no chunk can hold much more than packing allows.
-        if count > source.len() || band / across / MOST_PACKING > source.len() {
+            )));
+        }
+        // Each chunk takes 8 bytes of an index or its own bytes, and all hold no more than packing allows.
+        let least = (count.saturating_mul(size) / MOST_PACKING).max(count.saturating_mul(size.min(8)));
+        if least > source.len() {
             return Err(source
                 .damaged(format!("{}: {count} chunks of {size} bytes are more than the file", set.name)));
         }

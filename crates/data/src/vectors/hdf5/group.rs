@@ -36,7 +36,7 @@ pub(super) fn members(file: &File<'_>, address: u64) -> Result<BTreeMap<String, 
             kind::SYMBOLS => {
                 let (tree, heap) = (fields.u64().ok_or_else(damaged)?, fields.u64().ok_or_else(damaged)?);
                 let names = names(file, heap)?;
-                walk(file, tree, None, &names, &mut members)?;
+                walk(file, tree, None, &names, &mut Found { members: &mut members, leaves: 0 })?;
             }
             kind::LINK => {
                 if let Some((name, address)) = link(&message.body).ok_or_else(damaged)? {
@@ -86,20 +86,27 @@ fn names(file: &File<'_>, heap: u64) -> Result<Vec<u8>, VectorFileError> {
     file.bytes(place, size, "a table of names")
 }
 
+/// What a walk through a tree of names has found.
+struct Found<'a> {
+    members: &'a mut BTreeMap<String, u64>,
+    leaves: usize,
+}
+
 /// Adds the symbols below the B-tree node at `address`, which must be on level `level` when that is given.
 ///
-/// Levels fall by one at each step and every node holds something, so a tree that bites its own tail ends too.
+/// Levels fall by one at each step, every node holds something and leaves are counted, so a tree that bites its own
+/// tail ends too.
 fn walk(
     file: &File<'_>,
     address: u64,
     level: Option<u8>,
     names: &[u8],
-    members: &mut BTreeMap<String, u64>,
+    found: &mut Found<'_>,
 ) -> Result<(), VectorFileError> {
     let damaged = || file.source.damaged(format!("the tree of names at byte {address} is damaged"));
     let head = file.bytes(address, 24, "a tree of names")?;
-    let (found, entries) = (head[5], u64::from(u16::from_le_bytes([head[6], head[7]])));
-    if !head.starts_with(b"TREE\0") || found > MAX_DEPTH || level.is_some_and(|level| found != level) {
+    let (here, entries) = (head[5], u64::from(u16::from_le_bytes([head[6], head[7]])));
+    if !head.starts_with(b"TREE\0") || here > MAX_DEPTH || level.is_some_and(|level| here != level) {
         return Err(damaged());
     }
     if entries == 0 && level.is_some() {
@@ -109,10 +116,10 @@ fn walk(
     let body = file.bytes(address.saturating_add(24), 8 + entries * 16, "a tree of names")?;
     for child in body[8..].chunks_exact(16) {
         let child = Fields(child).u64().ok_or_else(damaged)?;
-        if found > 0 {
-            walk(file, child, Some(found - 1), names, members)?;
+        if here > 0 {
+            walk(file, child, Some(here - 1), names, found)?;
         } else {
-            symbols(file, child, names, members)?;
+            symbols(file, child, names, found)?;
         }
     }
     Ok(())
@@ -123,7 +130,7 @@ fn symbols(
     file: &File<'_>,
     address: u64,
     names: &[u8],
-    members: &mut BTreeMap<String, u64>,
+    found: &mut Found<'_>,
 ) -> Result<(), VectorFileError> {
     let damaged = || file.source.damaged(format!("the symbols at byte {address} are damaged"));
     let head = file.bytes(address, 8, "symbols")?;
@@ -131,9 +138,11 @@ fn symbols(
     if !head.starts_with(b"SNOD") || entries == 0 {
         return Err(damaged());
     }
-    let before = members.len();
+    found.leaves += 1;
+    if found.leaves > MAX_MEMBERS || found.members.len() > MAX_MEMBERS {
+        return Err(damaged());
+    }
     let body = file.bytes(address.saturating_add(8), entries * 40, "symbols")?;
-    let mut elsewhere = 0;
     for entry in body.chunks_exact(40) {
         let mut fields = Fields(entry);
         let (Some(name), Some(object), Some(cache)) = (fields.u64(), fields.u64(), fields.u32()) else {
@@ -141,15 +150,11 @@ fn symbols(
         };
         let text = usize::try_from(name).ok().and_then(|name| names.get(name..)).ok_or_else(damaged)?;
         let end = text.iter().position(|&byte| byte == 0).ok_or_else(damaged)?;
+        // A link by name, which may lead anywhere.
         if cache == 2 {
-            elsewhere += 1;
             continue;
         }
-        members.insert(String::from_utf8_lossy(&text[..end]).into_owned(), object);
-    }
-    // A leaf seen twice adds nothing new: the tree is damaged, and stopping here bounds the walk.
-    if members.len() > MAX_MEMBERS || members.len() == before && elsewhere == 0 {
-        return Err(damaged());
+        found.members.insert(String::from_utf8_lossy(&text[..end]).into_owned(), object);
     }
     Ok(())
 }

@@ -27,6 +27,9 @@ use types::{Space, Type};
 /// The data set that is read when none is named.
 const DEFAULT: &str = "train";
 
+/// Most members of a file that are looked at to find the only data set.
+const MAX_LOOKED_AT: usize = 1000;
+
 /// A data set, and what the file says about it.
 pub(super) struct Opened {
     pub(super) name: String,
@@ -60,7 +63,7 @@ fn default(file: &File<'_>) -> Result<(String, u64), VectorFileError> {
         return Ok((DEFAULT.to_owned(), address));
     }
     let mut flat = Vec::new();
-    for (name, &address) in &members {
+    for (name, &address) in members.iter().take(MAX_LOOKED_AT) {
         let messages = file.messages(address)?;
         let space = messages.iter().find(|message| message.kind == kind::SPACE);
         if space.and_then(|space| Space::parse(&space.body)).is_some_and(|space| space.sizes.len() == 2) {

@@ -51,7 +51,7 @@ impl Type {
         }
         // Bit offset 0, and as many bits as the bytes have; for floats also IEEE's exponent and mantissa.
         let mut whole = vec![0, 0];
-        whole.extend((self.size * 8 % 65536).to_le_bytes()[..2].iter());
+        whole.extend(((u64::from(self.size) * 8) as u16).to_le_bytes());
         let float = |exponent: u8, mantissa: u8, bias: u32| {
             let mut want = whole.clone();
             want.extend([mantissa, exponent, 0, mantissa]);
@@ -140,7 +140,11 @@ fn heap_object(file: &File<'_>, address: u64, index: u32) -> Result<Vec<u8>, Vec
     }
     let size = Fields(&head[8..]).u64().ok_or_else(damaged)?;
     let mut at = 16;
-    while at + 16 <= size {
+    // Objects have numbers of 16 bits.
+    for _ in 0..1 << 16 {
+        if at + 16 > size {
+            break;
+        }
         let object = file.bytes(address.saturating_add(at), 16, "a heap")?;
         let mut fields = Fields(&object);
         let (Some(number), Some(_), Some(len)) = (fields.u16(), fields.bytes(6), fields.u64()) else {
