@@ -121,12 +121,6 @@ impl From<data::vectors::ConvertError> for Failure {
     }
 }
 
-impl From<data::vectors::SliceError> for Failure {
-    fn from(error: data::vectors::SliceError) -> Self {
-        Self::new(Code::Usage, error)
-    }
-}
-
 impl From<eval::EvalError> for Failure {
     fn from(error: eval::EvalError) -> Self {
         Self::new(Code::Failed, error)

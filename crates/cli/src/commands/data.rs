@@ -117,7 +117,9 @@ fn convert(context: &Context, args: &Convert) -> Outcome {
         return Err(Failure::message(Code::Usage, text));
     }
     let slice = args.first.map_or(args.rows.unwrap_or_default(), RowSlice::First);
-    let rows = slice.of(file.len())?;
+    let rows = slice
+        .of(file.len())
+        .map_err(|error| Failure::message(Code::Usage, format!("{}: {error}", args.from.display())))?;
     let fixed = Format::of(&args.to).and_then(Format::element);
     let element = args.element.or(fixed).unwrap_or(file.element());
     let rounding = if args.round { Rounding::Nearest } else { Rounding::Exact };

@@ -65,7 +65,7 @@ fn rows_and_parts_are_chosen() {
     );
     bad(
         2,
-        &["rows 10..400 asked for, there are 300"],
+        &["ann.hdf5: rows 10..400 asked for, there are 300"],
         words!["data", "convert", &from, &to, "--rows", "10..400"],
     );
     bad(2, &["there is no nothing", "train"], words!["data", "convert", &from, &to, "--tensor", "nothing"]);
