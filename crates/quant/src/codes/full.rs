@@ -1,0 +1,103 @@
+//! The vectors as they are, `f32`: what every other code is compared with.
+//!
+//! `4 dim` bytes a vector; distances are exact.
+
+use crate::spec::setting;
+use crate::training::check_rows;
+use crate::{
+    Array, Arrays, ByScore, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError,
+    Training,
+};
+use data::{Metric, Rows};
+use kernels::Isa;
+use std::fmt;
+
+/// `Flat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FullConfig;
+
+/// Vectors as little-endian floats.
+#[derive(Clone, Debug)]
+pub struct Full {
+    dim: usize,
+}
+
+impl fmt::Display for FullConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flat")
+    }
+}
+
+impl Config for FullConfig {
+    type Codec = Full;
+
+    const EXAMPLES: &'static [&'static str] = &["Flat"];
+
+    fn parse(word: &str) -> Option<Result<Self, ParseSpecError>> {
+        let rest = word.strip_prefix("Flat")?;
+        Some(if rest.is_empty() { Ok(Self) } else { Err(setting(word, "Flat takes no settings")) })
+    }
+
+    fn train(&self, rows: Rows<'_, f32>, _: &Training<'_>) -> Result<Full, TrainError> {
+        check_rows(self, rows, 1)?;
+        Ok(Full { dim: rows.dim() })
+    }
+
+    fn restore(&self, dim: usize, _: &mut Arrays) -> Result<Full, RestoreError> {
+        Ok(Full { dim })
+    }
+}
+
+impl Codec for Full {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn code_len(&self) -> usize {
+        4 * self.dim
+    }
+
+    fn encode(&self, rows: Rows<'_, f32>, codes: &mut [u8]) {
+        for (value, code) in rows.as_slice().iter().zip(codes.as_chunks_mut().0) {
+            *code = value.to_le_bytes();
+        }
+    }
+
+    fn decode(&self, codes: &[u8], rows: &mut [f32]) {
+        for (value, code) in rows.iter_mut().zip(codes.as_chunks().0) {
+            *value = f32::from_le_bytes(*code);
+        }
+    }
+
+    fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
+        Box::new(FullScorer { codec: self, query: query.to_vec(), metric, row: vec![0.0; self.dim] })
+    }
+
+    fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
+        Box::new(ByScore::new(self, queries, metric, k))
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        Vec::new()
+    }
+}
+
+struct FullScorer<'a> {
+    codec: &'a Full,
+    query: Vec<f32>,
+    metric: Metric,
+    row: Vec<f32>,
+}
+
+impl Scorer for FullScorer<'_> {
+    fn score(&mut self, codes: &[u8], distances: &mut [f32]) {
+        let isa = Isa::current();
+        for (code, distance) in codes.chunks_exact(self.codec.code_len()).zip(distances) {
+            self.codec.decode(code, &mut self.row);
+            *distance = match self.metric {
+                Metric::L2 => isa.l2(&self.query, &self.row),
+                Metric::Dot => -isa.dot(&self.query, &self.row),
+            };
+        }
+    }
+}
