@@ -7,6 +7,7 @@ mod batch_norm;
 mod block;
 mod conv;
 pub mod distance;
+pub mod fast_scan;
 mod isa;
 mod kmeans;
 mod matmul;
@@ -28,7 +29,7 @@ pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub use isa::Neon;
 #[cfg(target_arch = "x86_64")]
-pub use isa::{Avx2, Avx512};
+pub use isa::{Avx2, Avx512, Extensions};
 pub use kmeans::{KMeans, kmeans};
 pub use matmul::{Matrix, matmul};
 pub use prefetch::prefetch;
