@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "printing rates is what it is for")]
 
 use cpu_time::ThreadTime;
-use deepembed_kernels::{Isa, SplitMix64, fast_scan};
+use deepembed_kernels::{Isa, Reservoir, SplitMix64, byte_scan, fast_scan};
 
 const ROWS: usize = 1_000_000;
 const K: usize = 100;
@@ -56,10 +56,37 @@ fn fast_scans(isa: Isa) {
     }
 }
 
+/// Entries as of squared distances of a few dimensions each: sums of `dim` squares.
+fn floats(n: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let mut random = SplitMix64::new(seed);
+    (0..n).map(|_| (0..dim).map(|_| (random.unit() - random.unit()).powi(2)).sum::<f64>() as f32).collect()
+}
+
+fn byte_scans(isa: Isa) {
+    for parts in [8, 16, 32] {
+        let packed = byte_scan::pack(&bytes(ROWS * parts, 1), parts);
+        for queries in [1, 16] {
+            let tables: Vec<_> =
+                (0..queries).map(|q| floats(parts * 256, 128 / parts, 2 + q as u64)).collect();
+            rate(&format!("byte_scan x{parts} q{queries}"), isa, ROWS * queries, || {
+                let mut found = vec![Reservoir::new(K); queries];
+                let mut scans: Vec<_> = tables
+                    .iter()
+                    .zip(&mut found)
+                    .map(|(table, found)| byte_scan::Query { table, bias: 0.0, found })
+                    .collect();
+                isa.byte_scan(&byte_scan::Codes::new(&packed, parts, ROWS), 0, &mut scans);
+                std::hint::black_box(found);
+            });
+        }
+    }
+}
+
 fn main() {
     for isa in Isa::present() {
         if isa != Isa::Scalar {
             fast_scans(isa);
         }
+        byte_scans(isa);
     }
 }

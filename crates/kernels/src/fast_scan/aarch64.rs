@@ -1,6 +1,7 @@
 //! Sums in the registers of aarch64.
 
-use super::{BLOCK, Line, Sums};
+use super::{BLOCK, Sums};
+use crate::line::Line;
 use std::arch::aarch64::*;
 
 /// Rows 0..8, 8..16, 16..24 and 24..32 as 16-bit lanes.

@@ -24,6 +24,7 @@ mod x86;
 pub use sum_reservoir::SumReservoir;
 
 use crate::Isa;
+use crate::line::Line;
 use std::ops::Range;
 
 /// Rows of a block.
@@ -118,14 +119,10 @@ fn nibble(block: &[u8], row: usize, part: usize) -> u8 {
     if row < 16 { byte & 15 } else { byte >> 4 }
 }
 
-/// Four parts of a table, on a cache line of their own.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
 /// A query's look-up table, `parts x 16` bytes.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// Four parts a line.
     lines: Vec<Line>,
     parts: usize,
     /// The largest sum that a row can have.

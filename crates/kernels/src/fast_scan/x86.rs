@@ -1,6 +1,7 @@
 //! Sums in the registers of x86-64.
 
-use super::{BLOCK, Line, Sums};
+use super::{BLOCK, Sums};
+use crate::line::Line;
 use std::arch::x86_64::*;
 
 /// Rows 0..16 and 16..32 as 32-bit lanes: AVX-512 with VBMI and VNNI.
