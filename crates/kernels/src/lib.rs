@@ -5,15 +5,19 @@
 
 mod batch_norm;
 mod block;
+pub mod byte_scan;
 mod conv;
 pub mod distance;
+pub mod fast_scan;
 mod isa;
 mod kmeans;
+mod line;
 mod matmul;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod prefetch;
 mod random;
+mod reservoir;
 mod top_k;
 mod widest;
 #[cfg(target_arch = "x86_64")]
@@ -28,9 +32,10 @@ pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
 pub use isa::Neon;
 #[cfg(target_arch = "x86_64")]
-pub use isa::{Avx2, Avx512};
+pub use isa::{Avx2, Avx512, Extensions};
 pub use kmeans::{KMeans, kmeans};
 pub use matmul::{Matrix, matmul};
 pub use prefetch::prefetch;
 pub use random::SplitMix64;
+pub use reservoir::Reservoir;
 pub use top_k::TopK;

@@ -1,0 +1,92 @@
+//! Rates of the scans on one thread, for every instruction set of this CPU, in CPU time.
+//!
+//! `cargo run --release -p deepembed-kernels --example scan_speed -- [NAME]` runs the scans whose name
+//! contains NAME.
+
+#![expect(clippy::print_stdout, reason = "printing rates is what it is for")]
+
+use cpu_time::ThreadTime;
+use deepembed_kernels::{Isa, Reservoir, SplitMix64, byte_scan, fast_scan};
+
+const ROWS: usize = 1_000_000;
+const K: usize = 100;
+
+fn bytes(n: usize, seed: u64) -> Vec<u8> {
+    let mut random = SplitMix64::new(seed);
+    let mut out = Vec::with_capacity(n + 8);
+    while out.len() < n {
+        out.extend(random.bits().to_le_bytes());
+    }
+    out.truncate(n);
+    out
+}
+
+/// Prints `items / time` in 10^9 a second, best of three.
+fn rate(name: &str, isa: Isa, items: usize, mut run: impl FnMut()) {
+    if std::env::args().nth(1).is_some_and(|wanted| !name.contains(&wanted)) {
+        return;
+    }
+    let best = (0..3)
+        .map(|_| {
+            let start = ThreadTime::now();
+            run();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    println!("{name:<28} {:<7} {:>8.3} G/s", isa.name(), items as f64 / best / 1e9);
+}
+
+fn fast_scans(isa: Isa) {
+    for parts in [16, 32, 64] {
+        let packed = fast_scan::pack(&bytes(ROWS * parts / 2, 1), parts);
+        for queries in [1, 64] {
+            let tables: Vec<_> =
+                (0..queries).map(|q| fast_scan::Table::new(&bytes(parts * 16, 2 + q as u64))).collect();
+            rate(&format!("fast_scan x{parts} q{queries}"), isa, ROWS * queries, || {
+                let mut found = vec![fast_scan::SumReservoir::new(K); queries];
+                let mut scans: Vec<_> = tables
+                    .iter()
+                    .zip(&mut found)
+                    .map(|(table, found)| fast_scan::Query { table, bias: 0, found })
+                    .collect();
+                isa.fast_scan(&fast_scan::Codes::new(&packed, parts, ROWS), 0, &mut scans);
+                std::hint::black_box(found);
+            });
+        }
+    }
+}
+
+/// Entries as of squared distances of a few dimensions each: sums of `dim` squares.
+fn floats(n: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let mut random = SplitMix64::new(seed);
+    (0..n).map(|_| (0..dim).map(|_| (random.unit() - random.unit()).powi(2)).sum::<f64>() as f32).collect()
+}
+
+fn byte_scans(isa: Isa) {
+    for parts in [8, 16, 32] {
+        let packed = byte_scan::pack(&bytes(ROWS * parts, 1), parts);
+        for queries in [1, 16] {
+            let tables: Vec<_> =
+                (0..queries).map(|q| floats(parts * 256, 128 / parts, 2 + q as u64)).collect();
+            rate(&format!("byte_scan x{parts} q{queries}"), isa, ROWS * queries, || {
+                let mut found = vec![Reservoir::new(K); queries];
+                let mut scans: Vec<_> = tables
+                    .iter()
+                    .zip(&mut found)
+                    .map(|(table, found)| byte_scan::Query { table, bias: 0.0, found })
+                    .collect();
+                isa.byte_scan(&byte_scan::Codes::new(&packed, parts, ROWS), 0, &mut scans);
+                std::hint::black_box(found);
+            });
+        }
+    }
+}
+
+fn main() {
+    for isa in Isa::present() {
+        if isa != Isa::Scalar {
+            fast_scans(isa);
+        }
+        byte_scans(isa);
+    }
+}
