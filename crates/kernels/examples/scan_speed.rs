@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "printing rates is what it is for")]
 
 use cpu_time::ThreadTime;
-use deepembed_kernels::{Isa, Reservoir, SplitMix64, byte_scan, fast_scan};
+use deepembed_kernels::{CountingTopK, Isa, Reservoir, SplitMix64, byte_scan, fast_scan, hamming};
 
 const ROWS: usize = 1_000_000;
 const K: usize = 100;
@@ -82,11 +82,39 @@ fn byte_scans(isa: Isa) {
     }
 }
 
+fn hamming_scans(isa: Isa) {
+    for each in [8, 16, 32, 64] {
+        let rows = bytes(ROWS * each, 1);
+        for queries in [1, 64] {
+            let codes = bytes(queries * each, 2);
+            rate(&format!("hamming {} bit q{queries}", 8 * each), isa, ROWS * queries, || {
+                let mut found = vec![CountingTopK::new(10, 8 * each as u32); queries];
+                let mut scans: Vec<_> = codes
+                    .chunks_exact(each)
+                    .zip(&mut found)
+                    .map(|(code, found)| hamming::Query { code, found })
+                    .collect();
+                isa.hamming_scan(&rows, each, 0, None, &mut scans);
+                std::hint::black_box(found);
+            });
+        }
+        // A limit that lets some 5 % through: 1.6 standard deviations of half the bits.
+        let limit = 4 * each as u32 - (1.6 * (2.0 * each as f64).sqrt()) as u32;
+        let mut near = Vec::new();
+        rate(&format!("hamming gate {} bit", 8 * each), isa, ROWS, || {
+            near.clear();
+            isa.hamming_gate(&rows[..each], &rows, limit, 0, &mut near);
+            std::hint::black_box(near.len());
+        });
+    }
+}
+
 fn main() {
     for isa in Isa::present() {
         if isa != Isa::Scalar {
             fast_scans(isa);
         }
         byte_scans(isa);
+        hamming_scans(isa);
     }
 }

@@ -7,8 +7,10 @@ mod batch_norm;
 mod block;
 pub mod byte_scan;
 mod conv;
+mod counting;
 pub mod distance;
 pub mod fast_scan;
+pub mod hamming;
 mod isa;
 mod kmeans;
 mod line;
@@ -27,6 +29,7 @@ pub use batch_norm::{
     BatchNormGradients, Moments, batch_norm, batch_norm_backward, moments, scale_and_shift,
 };
 pub use conv::{Activation, Conv, Gradients, Kind, Padding};
+pub use counting::CountingTopK;
 pub use distance::{dot, dot_tile, dots, dots_at, l2, l2_tile, l2s, l2s_at};
 pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
