@@ -4,13 +4,16 @@
 //! thread count returns the same value, so an index built on one machine is the index built on all.
 
 mod batch_norm;
+pub mod bit_planes;
 mod block;
 pub mod byte_scan;
 mod conv;
 mod counting;
 pub mod distance;
 pub mod fast_scan;
+pub mod halves;
 pub mod hamming;
+pub mod integers;
 mod isa;
 mod kmeans;
 mod line;

@@ -1,0 +1,110 @@
+//! Products of bit planes in the registers of AVX-512 with VPOPCNTDQ.
+
+use super::Planes;
+use std::arch::x86_64::*;
+
+/// See `Isa::bit_products`.
+///
+/// # Safety
+/// `rows` holds `out.len()` rows; needs AVX-512 with VPOPCNTDQ.
+#[inline(always)]
+pub(super) unsafe fn products(planes: &Planes, rows: &[u8], out: &mut [u32]) {
+    // SAFETY: the caller's.
+    unsafe {
+        match planes.words {
+            1 => short::<1>(planes, rows, out),
+            2 => short::<2>(planes, rows, out),
+            4 => short::<4>(planes, rows, out),
+            _ => long(planes, rows, out),
+        }
+    }
+}
+
+/// Rows of `W` words, `8 / W` of them a register, 8 rows a step.
+///
+/// # Safety
+/// As for [`products`].
+#[inline(always)]
+unsafe fn short<const W: usize>(planes: &Planes, rows: &[u8], out: &mut [u32]) {
+    // SAFETY: a step reads eight rows, of which the last step reads a copy; the token is the caller's.
+    unsafe {
+        // The word of a plane that meets each lane of the rows.
+        let lanes =
+            _mm512_and_si512(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(W as i64 - 1));
+        let mut query = [_mm512_setzero_si512(); 8];
+        let bits = planes.planes.len() / W;
+        for (query, plane) in query.iter_mut().zip(planes.planes.chunks_exact(W)) {
+            let words = _mm512_maskz_loadu_epi64(((1u32 << W) - 1) as u8, plane.as_ptr().cast());
+            *query = _mm512_permutexvar_epi64(lanes, words);
+        }
+        for (rows, out) in rows.chunks(64 * W).zip(out.chunks_mut(8)) {
+            let mut copy = [0; 64 * 4];
+            let from = if out.len() == 8 {
+                rows.as_ptr()
+            } else {
+                copy[..rows.len()].copy_from_slice(rows);
+                copy.as_ptr()
+            };
+            let mut sums = [_mm512_setzero_si512(); W];
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let words = _mm512_loadu_si512(from.add(64 * r).cast());
+                // Horner's rule over the planes, the highest first.
+                for plane in query[..bits].iter().rev() {
+                    let count = _mm512_popcnt_epi64(_mm512_and_si512(words, *plane));
+                    *sum = _mm512_add_epi64(_mm512_add_epi64(*sum, *sum), count);
+                }
+            }
+            let mut left = W;
+            while left > 1 {
+                for r in 0..left / 2 {
+                    sums[r] = fold(sums[2 * r], sums[2 * r + 1]);
+                }
+                left /= 2;
+            }
+            let mut found = [0; 8];
+            _mm256_storeu_si256(found.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(sums[0]));
+            out.copy_from_slice(&found[..out.len()]);
+        }
+    }
+}
+
+/// Rows of any number of words, one at a time.
+///
+/// # Safety
+/// As for [`products`].
+#[inline(always)]
+unsafe fn long(planes: &Planes, rows: &[u8], out: &mut [u32]) {
+    let words = planes.words;
+    for (row, out) in rows.chunks_exact(8 * words).zip(out) {
+        // SAFETY: masked words are not read; the token is the caller's.
+        unsafe {
+            let mut sum = _mm512_setzero_si512();
+            for at in (0..words).step_by(8) {
+                let mask = if words - at < 8 { (1 << (words - at)) - 1 } else { u8::MAX };
+                let x = _mm512_maskz_loadu_epi64(mask, row.as_ptr().add(8 * at).cast());
+                let mut part = _mm512_setzero_si512();
+                for plane in planes.planes.chunks_exact(words).rev() {
+                    let q = _mm512_maskz_loadu_epi64(mask, plane.as_ptr().add(at).cast());
+                    let count = _mm512_popcnt_epi64(_mm512_and_si512(x, q));
+                    part = _mm512_add_epi64(_mm512_add_epi64(part, part), count);
+                }
+                sum = _mm512_add_epi64(sum, part);
+            }
+            *out = _mm512_reduce_add_epi64(sum) as u32;
+        }
+    }
+}
+
+/// The sums of adjacent lanes of `a`, then of `b`.
+///
+/// # Safety
+/// Needs AVX-512F.
+#[inline(always)]
+unsafe fn fold(a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the caller has AVX-512F.
+    unsafe {
+        let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+        let odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+        _mm512_add_epi64(_mm512_permutex2var_epi64(a, even, b), _mm512_permutex2var_epi64(a, odd, b))
+    }
+}
