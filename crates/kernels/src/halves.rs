@@ -107,7 +107,7 @@ impl Stored for f16 {
 impl Stored for bf16 {
     #[inline(always)]
     unsafe fn scalar(from: *const Self) -> [f32; LANES] {
-        // The upper half of an `f32`; compilers turn this into shifts of whole registers.
+        // The upper half of an `f32`.
         // SAFETY: see the head of the impls.
         unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(|x| f32::from_bits(u32::from(x) << 16))
     }
@@ -115,8 +115,18 @@ impl Stored for bf16 {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn avx2(from: *const Self) -> [f32; LANES] {
-        // SAFETY: see the head of the impls.
-        unsafe { Self::scalar(from) }
+        use std::arch::x86_64::{
+            _mm_loadu_si128, _mm256_cvtepu16_epi32, _mm256_slli_epi32, _mm256_storeu_si256,
+        };
+        let mut out = [0.0; LANES];
+        for i in 0..4 {
+            // SAFETY: see the head of the impls.
+            unsafe {
+                let eight = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(8 * i).cast()));
+                _mm256_storeu_si256(out.as_mut_ptr().add(8 * i).cast(), _mm256_slli_epi32::<16>(eight));
+            }
+        }
+        out
     }
 
     #[cfg(target_arch = "x86_64")]

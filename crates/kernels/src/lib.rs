@@ -18,6 +18,7 @@ mod isa;
 mod kmeans;
 mod line;
 mod matmul;
+mod nearest;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod prefetch;
@@ -41,6 +42,7 @@ pub use isa::Neon;
 pub use isa::{Avx2, Avx512, Extensions};
 pub use kmeans::{KMeans, kmeans};
 pub use matmul::{Matrix, matmul};
+pub use nearest::{dot_nearest, l2_nearest};
 pub use prefetch::prefetch;
 pub use random::SplitMix64;
 pub use reservoir::Reservoir;

@@ -157,14 +157,35 @@ pub(super) unsafe fn nibble_dot<const R: usize>(
     }
 }
 
+/// The sum of each register's lanes, plus `correction`. Lanes may wrap on the way: the whole sum fits.
+///
 /// # Safety
-/// Needs AVX-512F.
+/// Needs AVX-512F and AVX2.
 #[inline(always)]
 unsafe fn reduce<const R: usize>(sums: [__m512i; R], correction: i32) -> [i32; R] {
     let mut out = [0; R];
-    for r in 0..R {
-        // SAFETY: the caller has AVX-512F. Lanes may wrap on the way: the whole sum fits.
-        out[r] = unsafe { _mm512_reduce_add_epi32(sums[r]) }.wrapping_add(correction);
+    // SAFETY: the caller has AVX-512F and AVX2.
+    unsafe {
+        if R == 4 {
+            // Four at once: neighbours are added while four registers become one.
+            let near = _mm512_add_epi32(
+                _mm512_unpacklo_epi32(sums[0], sums[1]),
+                _mm512_unpackhi_epi32(sums[0], sums[1]),
+            );
+            let far = _mm512_add_epi32(
+                _mm512_unpacklo_epi32(sums[2], sums[3]),
+                _mm512_unpackhi_epi32(sums[2], sums[3]),
+            );
+            let all = _mm512_add_epi32(_mm512_unpacklo_epi64(near, far), _mm512_unpackhi_epi64(near, far));
+            let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+            let four = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+            let four = _mm_add_epi32(four, _mm_set1_epi32(correction));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), four);
+        } else {
+            for r in 0..R {
+                out[r] = _mm512_reduce_add_epi32(sums[r]).wrapping_add(correction);
+            }
+        }
     }
     out
 }
