@@ -7,8 +7,10 @@
 //! Two to eight bits a dimension: rows are unpacked and multiplied with an `f32` query. Dimensions go in
 //! groups of 64 (the last one filled up with zeros), `8 bits` bytes each. A group is a sequence of layers, one
 //! for each power of two in `bits`, the largest first: 8, 4, 2 or 1 bits of every dimension. Byte `i` of a
-//! layer of `w` bits holds dimensions `i, i + 8 w, i + 16 w, ..`, the first in its lowest bits, so that a
-//! layer comes apart by shifts of whole registers. A value is its layers put together, the first on top.
+//! layer of 2 or 4 bits, `w` say, holds dimensions `i, i + 8 w, i + 16 w, ..`, the first in its lowest bits,
+//! so that a layer comes apart by shifts of whole registers. A layer of one bit has dimension `d` in bit `d % 8`
+//! of byte `d / 8`, as planes have, so that it can be a mask. A value is its layers put together, the first
+//! on top.
 //! Sources: Gao and Long, SIGMOD 2024 (RaBitQ); Gao et al., SIGMOD 2025 (more bits).
 
 #[cfg(test)]
@@ -84,7 +86,9 @@ pub fn pack(codes: &[u8], bits: u32, packed: &mut [u8]) {
             for (d, &code) in codes.iter().enumerate() {
                 assert!(u32::from(code) >> bits == 0, "a code of {code} is too large for {bits} bits");
                 let value = u32::from(code) >> above & ((1 << layer) - 1);
-                packed[at + d % wide] |= (value << (d / wide * layer as usize)) as u8;
+                let (byte, shift) =
+                    if layer == 1 { (d / 8, d % 8) } else { (d % wide, d / wide * layer as usize) };
+                packed[at + byte] |= (value << shift) as u8;
             }
             at += wide;
         }
@@ -117,7 +121,7 @@ fn unpack_group(packed: &[u8], bits: u32) -> [u8; GROUP] {
                 8 => codes.copy_from_slice(here),
                 4 => add_layer::<4, 32>(here, &mut codes),
                 2 => add_layer::<2, 16>(here, &mut codes),
-                _ => add_layer::<1, 8>(here, &mut codes),
+                _ => add_bits(here, &mut codes),
             }
         }
     }
@@ -135,7 +139,17 @@ fn add_layer<const W: u32, const B: usize>(layer: &[u8], codes: &mut [u8; GROUP]
     }
 }
 
-/// Unpacked codes as floats, group by group, to `f`.
+/// Puts a layer of one bit below the codes.
+#[inline(always)]
+fn add_bits(layer: &[u8], codes: &mut [u8; GROUP]) {
+    for (codes, &byte) in codes.chunks_exact_mut(8).zip(layer) {
+        for (i, code) in codes.iter_mut().enumerate() {
+            *code = (*code << 1) | (byte >> i & 1);
+        }
+    }
+}
+
+/// The inner product of the query and the unpacked codes, in the order of [`Isa::dot`].
 #[inline(always)]
 fn dot_packed(query: &[f32], row: &[u8], bits: u32) -> f32 {
     let mut sums = [0f32; 32];
@@ -178,9 +192,9 @@ fn product(planes: &Planes, row: &[u8]) -> u32 {
     planes.planes.chunks_exact(planes.words).enumerate().map(|(j, words)| plane(words) << j).sum()
 }
 
-/// The functions of one instruction set; `$products` makes those of many rows.
+/// The functions of one instruction set; `$products` are those of many rows, `$dot` that of packed codes.
 macro_rules! instruction_set {
-    ($module:ident, $products:path $(, $feature:literal)?) => {
+    ($module:ident, $products:path, $dot:path $(, $feature:literal)?) => {
         /// # Safety
         /// Every function needs the features it is compiled with.
         mod $module {
@@ -199,30 +213,35 @@ macro_rules! instruction_set {
             }
 
             $(#[target_feature(enable = $feature)])?
+            #[allow(unused_unsafe, reason = "not every instruction set has a function of its own")]
             pub(super) unsafe fn dot_packed(query: &[f32], row: &[u8], bits: u32) -> f32 {
-                // A constant number of bits makes straight code of each.
-                match bits {
-                    1 => super::dot_packed(query, row, 1),
-                    2 => super::dot_packed(query, row, 2),
-                    3 => super::dot_packed(query, row, 3),
-                    4 => super::dot_packed(query, row, 4),
-                    5 => super::dot_packed(query, row, 5),
-                    6 => super::dot_packed(query, row, 6),
-                    7 => super::dot_packed(query, row, 7),
-                    _ => super::dot_packed(query, row, 8),
+                // SAFETY: the instruction set is present here; the length was checked by the caller. A
+                // constant number of bits makes straight code of each.
+                unsafe {
+                    match bits {
+                        1 => $dot(query, row, 1),
+                        2 => $dot(query, row, 2),
+                        3 => $dot(query, row, 3),
+                        4 => $dot(query, row, 4),
+                        5 => $dot(query, row, 5),
+                        6 => $dot(query, row, 6),
+                        7 => $dot(query, row, 7),
+                        _ => $dot(query, row, 8),
+                    }
                 }
             }
         }
     };
 }
 
-instruction_set!(scalar, super::products);
+instruction_set!(scalar, super::products, super::dot_packed);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, super::products, "avx2,fma,popcnt");
+instruction_set!(avx2, super::products, super::dot_packed, "avx2,fma,popcnt");
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
     avx512,
     super::x86::products,
+    super::x86::dot_packed,
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt"
 );
 

@@ -1,6 +1,6 @@
 //! Products of bit planes in the registers of AVX-512 with VPOPCNTDQ.
 
-use super::Planes;
+use super::{GROUP, Planes};
 use std::arch::x86_64::*;
 
 /// See `Isa::bit_products`.
@@ -106,5 +106,74 @@ unsafe fn fold(a: __m512i, b: __m512i) -> __m512i {
         let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
         let odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
         _mm512_add_epi64(_mm512_permutex2var_epi64(a, even, b), _mm512_permutex2var_epi64(a, odd, b))
+    }
+}
+
+/// See `Isa::dot_packed`.
+///
+/// # Safety
+/// The row has whole groups for the query; needs AVX-512 BW and VL.
+#[inline(always)]
+pub(super) unsafe fn dot_packed(query: &[f32], row: &[u8], bits: u32) -> f32 {
+    // SAFETY: groups are whole; the query's values are read up to its end; the token is the caller's.
+    unsafe {
+        let mut sums = [_mm512_setzero_ps(); 2];
+        for (query, packed) in query.chunks(GROUP).zip(row.chunks_exact(8 * bits as usize)) {
+            let codes = unpack_group(packed.as_ptr(), bits);
+            let present = if query.len() < GROUP { (1 << query.len()) - 1 } else { u64::MAX };
+            let sixteens = [
+                _mm512_castsi512_si128(codes),
+                _mm512_extracti32x4_epi32::<1>(codes),
+                _mm512_extracti32x4_epi32::<2>(codes),
+                _mm512_extracti32x4_epi32::<3>(codes),
+            ];
+            for (i, sixteen) in sixteens.into_iter().enumerate() {
+                let mask = (present >> (16 * i)) as u16;
+                let values = _mm512_maskz_loadu_ps(mask, query.as_ptr().wrapping_add(16 * i));
+                let floats = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(sixteen));
+                sums[i % 2] = _mm512_fmadd_ps(values, floats, sums[i % 2]);
+            }
+        }
+        // The lanes folded in halves, as everywhere.
+        let all = _mm512_add_ps(sums[0], sums[1]);
+        let eight = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps::<1>(all));
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+}
+
+/// The 64 codes of a group.
+///
+/// # Safety
+/// `8 bits` bytes must be readable; needs AVX-512 BW and VL.
+#[inline(always)]
+unsafe fn unpack_group(mut packed: *const u8, bits: u32) -> __m512i {
+    // SAFETY: the layers take `8 bits` bytes together; the token is the caller's. Shifts pull bits of the
+    // byte above into each byte, which the masks drop.
+    unsafe {
+        let mut codes = _mm512_setzero_si512();
+        if bits & 8 != 0 {
+            codes = _mm512_loadu_si512(packed.cast());
+        }
+        if bits & 4 != 0 {
+            let layer = _mm512_broadcast_i64x4(_mm256_loadu_si256(packed.cast()));
+            let layer = _mm512_srlv_epi64(layer, _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
+            codes = _mm512_and_si512(layer, _mm512_set1_epi8(15));
+            packed = packed.add(32);
+        }
+        if bits & 2 != 0 {
+            let layer = _mm512_broadcast_i32x4(_mm_loadu_si128(packed.cast()));
+            let layer = _mm512_srlv_epi64(layer, _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6));
+            let layer = _mm512_and_si512(layer, _mm512_set1_epi8(3));
+            codes = _mm512_or_si512(_mm512_slli_epi16::<2>(codes), layer);
+            packed = packed.add(16);
+        }
+        if bits & 1 != 0 {
+            let layer = packed.cast::<u64>().read_unaligned();
+            let ones = _mm512_maskz_set1_epi8(layer, 1);
+            codes = _mm512_or_si512(_mm512_slli_epi16::<1>(codes), ones);
+        }
+        codes
     }
 }
