@@ -236,12 +236,12 @@ macro_rules! instruction_set {
 
 instruction_set!(scalar, super::products, super::dot_packed);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, super::products, super::dot_packed, "avx2,fma,popcnt");
+instruction_set!(avx2, super::products, super::x86::dot_packed_256, "avx2,fma,popcnt");
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
     avx512,
     super::x86::products,
-    super::x86::dot_packed,
+    super::x86::dot_packed_512,
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt"
 );
 

@@ -1,6 +1,8 @@
 //! Products of bit planes in the registers of AVX-512 with VPOPCNTDQ.
 
 use super::{GROUP, Planes};
+use crate::block::{Block, LANES};
+use crate::x86::Block256;
 use std::arch::x86_64::*;
 
 /// See `Isa::bit_products`.
@@ -114,12 +116,12 @@ unsafe fn fold(a: __m512i, b: __m512i) -> __m512i {
 /// # Safety
 /// The row has whole groups for the query; needs AVX-512 BW and VL.
 #[inline(always)]
-pub(super) unsafe fn dot_packed(query: &[f32], row: &[u8], bits: u32) -> f32 {
+pub(super) unsafe fn dot_packed_512(query: &[f32], row: &[u8], bits: u32) -> f32 {
     // SAFETY: groups are whole; the query's values are read up to its end; the token is the caller's.
     unsafe {
         let mut sums = [_mm512_setzero_ps(); 2];
         for (query, packed) in query.chunks(GROUP).zip(row.chunks_exact(8 * bits as usize)) {
-            let codes = unpack_group(packed.as_ptr(), bits);
+            let codes = unpack_512(packed.as_ptr(), bits);
             let present = if query.len() < GROUP { (1 << query.len()) - 1 } else { u64::MAX };
             let sixteens = [
                 _mm512_castsi512_si128(codes),
@@ -148,7 +150,7 @@ pub(super) unsafe fn dot_packed(query: &[f32], row: &[u8], bits: u32) -> f32 {
 /// # Safety
 /// `8 bits` bytes must be readable; needs AVX-512 BW and VL.
 #[inline(always)]
-unsafe fn unpack_group(mut packed: *const u8, bits: u32) -> __m512i {
+unsafe fn unpack_512(mut packed: *const u8, bits: u32) -> __m512i {
     // SAFETY: the layers take `8 bits` bytes together; the token is the caller's. Shifts pull bits of the
     // byte above into each byte, which the masks drop.
     unsafe {
@@ -173,6 +175,86 @@ unsafe fn unpack_group(mut packed: *const u8, bits: u32) -> __m512i {
             let layer = packed.cast::<u64>().read_unaligned();
             let ones = _mm512_maskz_set1_epi8(layer, 1);
             codes = _mm512_or_si512(_mm512_slli_epi16::<1>(codes), ones);
+        }
+        codes
+    }
+}
+
+/// See `Isa::dot_packed`.
+///
+/// # Safety
+/// The row has whole groups for the query; needs AVX2 and FMA.
+#[inline(always)]
+pub(super) unsafe fn dot_packed_256(query: &[f32], row: &[u8], bits: u32) -> f32 {
+    // SAFETY: groups are whole; the query's values are read up to its end; the token is the caller's.
+    unsafe {
+        let mut sum = Block256::zero();
+        for (query, packed) in query.chunks(GROUP).zip(row.chunks_exact(8 * bits as usize)) {
+            let halves = unpack_256(packed.as_ptr(), bits);
+            for (query, half) in query.chunks(LANES).zip(halves) {
+                let eights = [
+                    _mm256_castsi256_si128(half),
+                    _mm_srli_si128::<8>(_mm256_castsi256_si128(half)),
+                    _mm256_extracti128_si256::<1>(half),
+                    _mm_srli_si128::<8>(_mm256_extracti128_si256::<1>(half)),
+                ];
+                // The array stays in registers: it is loaded at once.
+                let mut floats = [0.0; LANES];
+                for (i, eight) in eights.into_iter().enumerate() {
+                    let eight = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(eight));
+                    _mm256_storeu_ps(floats.as_mut_ptr().add(8 * i), eight);
+                }
+                let values = if query.len() == LANES {
+                    Block256::load(query.as_ptr())
+                } else {
+                    Block256::load_part(query.as_ptr(), query.len())
+                };
+                sum = sum.fused(values, Block256::load(floats.as_ptr()));
+            }
+        }
+        sum.sum()
+    }
+}
+
+/// The 64 codes of a group.
+///
+/// # Safety
+/// `8 bits` bytes must be readable; needs AVX2.
+#[inline(always)]
+unsafe fn unpack_256(mut packed: *const u8, bits: u32) -> [__m256i; 2] {
+    // SAFETY: as for `unpack_512`.
+    unsafe {
+        let mut codes = [_mm256_setzero_si256(); 2];
+        if bits & 8 != 0 {
+            codes = [_mm256_loadu_si256(packed.cast()), _mm256_loadu_si256(packed.add(32).cast())];
+        }
+        if bits & 4 != 0 {
+            let layer = _mm256_loadu_si256(packed.cast());
+            let nibble = _mm256_set1_epi8(15);
+            codes =
+                [_mm256_and_si256(layer, nibble), _mm256_and_si256(_mm256_srli_epi16::<4>(layer), nibble)];
+            packed = packed.add(32);
+        }
+        if bits & 2 != 0 {
+            let layer = _mm256_broadcastsi128_si256(_mm_loadu_si128(packed.cast()));
+            let shifts = [_mm256_setr_epi64x(0, 0, 2, 2), _mm256_setr_epi64x(4, 4, 6, 6)];
+            for (codes, shift) in codes.iter_mut().zip(shifts) {
+                let layer = _mm256_and_si256(_mm256_srlv_epi64(layer, shift), _mm256_set1_epi8(3));
+                *codes = _mm256_or_si256(_mm256_slli_epi16::<2>(*codes), layer);
+            }
+            packed = packed.add(16);
+        }
+        if bits & 1 != 0 {
+            // Byte `i / 8` of four to byte `i`, of which bit `i % 8` is looked at.
+            let spread =
+                _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
+            for (half, codes) in codes.iter_mut().enumerate() {
+                let four = packed.cast::<i32>().add(half).read_unaligned();
+                let layer = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(four), spread), bit);
+                let ones = _mm256_and_si256(_mm256_cmpeq_epi8(layer, bit), _mm256_set1_epi8(1));
+                *codes = _mm256_or_si256(_mm256_slli_epi16::<1>(*codes), ones);
+            }
         }
         codes
     }
