@@ -6,7 +6,10 @@
 #![expect(clippy::print_stdout, reason = "printing rates is what it is for")]
 
 use cpu_time::ThreadTime;
-use deepembed_kernels::{Isa, Reservoir, SplitMix64, byte_scan, fast_scan};
+use deepembed_kernels::{
+    CountingTopK, Isa, Reservoir, SplitMix64, bit_planes, byte_scan, fast_scan, hamming,
+};
+use half::{bf16, f16};
 
 const ROWS: usize = 1_000_000;
 const K: usize = 100;
@@ -82,11 +85,83 @@ fn byte_scans(isa: Isa) {
     }
 }
 
+fn hamming_scans(isa: Isa) {
+    for each in [8, 16, 32, 64] {
+        let rows = bytes(ROWS * each, 1);
+        for queries in [1, 64] {
+            let codes = bytes(queries * each, 2);
+            rate(&format!("hamming {} bit q{queries}", 8 * each), isa, ROWS * queries, || {
+                let mut found = vec![CountingTopK::new(10, 8 * each as u32); queries];
+                let mut scans: Vec<_> = codes
+                    .chunks_exact(each)
+                    .zip(&mut found)
+                    .map(|(code, found)| hamming::Query { code, found })
+                    .collect();
+                isa.hamming_scan(&rows, each, 0, None, &mut scans);
+                std::hint::black_box(found);
+            });
+        }
+        // A limit that lets some 5 % through: 1.6 standard deviations of half the bits.
+        let limit = 4 * each as u32 - (1.6 * (2.0 * each as f64).sqrt()) as u32;
+        let mut near = Vec::new();
+        rate(&format!("hamming gate {} bit", 8 * each), isa, ROWS, || {
+            near.clear();
+            isa.hamming_gate(&rows[..each], &rows, limit, 0, &mut near);
+            std::hint::black_box(near.len());
+        });
+    }
+}
+
+/// Rows of 128 dimensions, one query: contiguous, 1000 rows again and again from the cache.
+fn distances(isa: Isa) {
+    const DIM: usize = 128;
+    const NEAR: usize = 1000;
+    let random = floats((NEAR + 1) * DIM, 1, 1);
+    let (query, rows) = random.split_at(DIM);
+    let items = NEAR * 1000;
+    let mut floats = vec![0.0; NEAR];
+    rate("l2 f32 128", isa, items, || (0..1000).for_each(|_| isa.l2_tile(query, rows, DIM, &mut floats)));
+    let halves: Vec<f16> = rows.iter().map(|&x| f16::from_f32(x)).collect();
+    rate("l2 f16 128", isa, items, || (0..1000).for_each(|_| isa.l2s_half(query, &halves, &mut floats)));
+    let halves: Vec<bf16> = rows.iter().map(|&x| bf16::from_f32(x)).collect();
+    rate("l2 bf16 128", isa, items, || (0..1000).for_each(|_| isa.l2s_half(query, &halves, &mut floats)));
+    let (all, mut sums) = (bytes((NEAR + 1) * DIM, 1), vec![0; NEAR]);
+    let (query, rows) = all.split_at(DIM);
+    rate("l2 u8 128", isa, items, || (0..1000).for_each(|_| isa.l2s_bytes(query, rows, &mut sums)));
+    rate("dot u8 128", isa, items, || (0..1000).for_each(|_| isa.dots_bytes(query, rows, &mut sums)));
+    for bits in [1, 2, 4, 5, 7] {
+        let codes: Vec<u8> = rows.iter().map(|byte| byte & ((1 << bits) - 1)).collect();
+        let len = bit_planes::packed_len(DIM, bits);
+        let mut packed = vec![0; NEAR * len];
+        for (codes, packed) in codes.chunks_exact(DIM).zip(packed.chunks_exact_mut(len)) {
+            bit_planes::pack(codes, bits, packed);
+        }
+        let query = &random[..DIM];
+        rate(&format!("dot {bits} bits 128"), isa, items, || {
+            for _ in 0..1000 {
+                for (row, out) in packed.chunks_exact(len).zip(&mut floats) {
+                    *out = isa.dot_packed(query, row, bits);
+                }
+            }
+        });
+    }
+    let values: Vec<u8> = query.iter().map(|byte| byte & 15).collect();
+    let (planes, mut found) = (bit_planes::Planes::new(&values, 4), vec![0; NEAR]);
+    let rows_of_bits = &rows[..NEAR * planes.row_len()];
+    rate("bit planes 4 x 128", isa, items, || {
+        (0..1000).for_each(|_| isa.bit_products(&planes, rows_of_bits, &mut found));
+    });
+    let (query, rows) = (&query[..DIM / 2], &rows[..NEAR * DIM / 2]);
+    rate("dot nibbles 128", isa, items, || (0..1000).for_each(|_| isa.dots_nibbles(query, rows, &mut sums)));
+}
+
 fn main() {
     for isa in Isa::present() {
         if isa != Isa::Scalar {
             fast_scans(isa);
         }
         byte_scans(isa);
+        hamming_scans(isa);
+        distances(isa);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-/// Proof that this CPU has AVX2, FMA and F16C (no processor has the first two without the third).
+/// Proof that this CPU has AVX2, FMA, F16C and POPCNT (no processor has the first two without the others).
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
-/// Proof that this CPU has AVX-512F, with AVX2, FMA and F16C, and the [`Extensions`] it carries.
+/// Proof that this CPU has AVX-512F, with what [`Avx2`] proves, and the [`Extensions`] it carries.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(Extensions);
@@ -33,12 +33,13 @@ pub struct Neon(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {
-    /// The token, where the CPU has AVX2, FMA and F16C.
+    /// The token, where the CPU has AVX2, FMA, F16C and POPCNT.
     #[must_use]
     pub fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("popcnt");
         has.then_some(Self(()))
     }
 }

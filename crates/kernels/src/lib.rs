@@ -4,15 +4,21 @@
 //! thread count returns the same value, so an index built on one machine is the index built on all.
 
 mod batch_norm;
+pub mod bit_planes;
 mod block;
 pub mod byte_scan;
 mod conv;
+mod counting;
 pub mod distance;
 pub mod fast_scan;
+pub mod halves;
+pub mod hamming;
+pub mod integers;
 mod isa;
 mod kmeans;
 mod line;
 mod matmul;
+mod nearest;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod prefetch;
@@ -27,6 +33,7 @@ pub use batch_norm::{
     BatchNormGradients, Moments, batch_norm, batch_norm_backward, moments, scale_and_shift,
 };
 pub use conv::{Activation, Conv, Gradients, Kind, Padding};
+pub use counting::CountingTopK;
 pub use distance::{dot, dot_tile, dots, dots_at, l2, l2_tile, l2s, l2s_at};
 pub use isa::Isa;
 #[cfg(target_arch = "aarch64")]
@@ -35,6 +42,7 @@ pub use isa::Neon;
 pub use isa::{Avx2, Avx512, Extensions};
 pub use kmeans::{KMeans, kmeans};
 pub use matmul::{Matrix, matmul};
+pub use nearest::{dot_nearest, l2_nearest};
 pub use prefetch::prefetch;
 pub use random::SplitMix64;
 pub use reservoir::Reservoir;

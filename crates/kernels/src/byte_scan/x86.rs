@@ -180,7 +180,7 @@ unsafe fn within<const B: usize>(
                 _mm512_load_si512(table.add(3).cast()),
             ]
         };
-        for b in 0..B {
+        for (b, sum) in sums.iter_mut().enumerate() {
             // SAFETY: column `part` of block `b`.
             let codes = unsafe { _mm512_loadu_si512(blocks.add((b * parts + part) * BLOCK).cast()) };
             let upper = _mm512_movepi8_mask(codes);
@@ -189,7 +189,7 @@ unsafe fn within<const B: usize>(
                 _mm512_permutex2var_epi8(t, codes, u),
                 _mm512_permutex2var_epi8(v, codes, w),
             );
-            sums[b] = _mm512_adds_epu8(sums[b], found);
+            *sum = _mm512_adds_epu8(*sum, found);
         }
     }
     let most = _mm512_set1_epi8(most as i8);
