@@ -3,6 +3,7 @@
 //! Distances are defined to the bit (see [`distance`]): every instruction set, batch shape and
 //! thread count returns the same value, so an index built on one machine is the index built on all.
 
+mod argmin;
 mod batch_norm;
 mod block;
 mod conv;
@@ -19,6 +20,7 @@ mod widest;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use argmin::Panels;
 pub use batch_norm::{
     BatchNormGradients, Moments, batch_norm, batch_norm_backward, moments, scale_and_shift,
 };
