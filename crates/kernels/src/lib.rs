@@ -31,7 +31,7 @@ pub use isa::Isa;
 pub use isa::Neon;
 #[cfg(target_arch = "x86_64")]
 pub use isa::{Avx2, Avx512};
-pub use kmeans::{KMeans, kmeans};
+pub use kmeans::{KMeans, KMeansConfig, Method, Seeds, kmeans};
 pub use matmul::{Matrix, matmul};
 pub use prefetch::prefetch;
 pub use random::SplitMix64;
