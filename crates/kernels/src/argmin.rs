@@ -138,6 +138,7 @@ fn interleave<const R: usize>(queries: &[f32], dim: usize) -> Vec<[f32; R]> {
 
 /// The scores of `R` interleaved queries against one panel.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "lanes of equal length, which the compiler keeps in registers")]
 fn panel_scores<const R: usize>(queries: &[[f32; R]], panel: &[Lanes], start: &Lanes) -> [[f32; WIDTH]; R] {
     let mut sums = [start.0; R];
     for (query, lanes) in queries.iter().zip(panel) {
