@@ -3,6 +3,7 @@
 //! Distances are defined to the bit (see [`distance`]): every instruction set, batch shape and
 //! thread count returns the same value, so an index built on one machine is the index built on all.
 
+mod argmin;
 mod batch_norm;
 pub mod bit_planes;
 mod block;
@@ -29,6 +30,7 @@ mod widest;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use argmin::Panels;
 pub use batch_norm::{
     BatchNormGradients, Moments, batch_norm, batch_norm_backward, moments, scale_and_shift,
 };
@@ -40,7 +42,7 @@ pub use isa::Isa;
 pub use isa::Neon;
 #[cfg(target_arch = "x86_64")]
 pub use isa::{Avx2, Avx512, Extensions};
-pub use kmeans::{KMeans, kmeans};
+pub use kmeans::{KMeans, KMeansConfig, Method, Seeds, kmeans};
 pub use matmul::{Matrix, matmul};
 pub use nearest::{dot_nearest, l2_nearest};
 pub use prefetch::prefetch;
