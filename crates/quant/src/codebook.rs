@@ -207,11 +207,11 @@ impl Codebook {
         let columns = self.transposed.chunks_exact(self.count);
         for ((value, column), i) in query.iter().zip(columns).zip(0..) {
             let sums = &mut table[i / self.sub * self.count..][..self.count];
-            match metric {
-                Metric::L2 => {
-                    sums.iter_mut().zip(column).for_each(|(sum, c)| *sum += (value - c) * (value - c))
-                }
-                Metric::Dot => sums.iter_mut().zip(column).for_each(|(sum, c)| *sum -= value * c),
+            for (sum, c) in sums.iter_mut().zip(column) {
+                *sum += match metric {
+                    Metric::L2 => (value - c) * (value - c),
+                    Metric::Dot => -value * c,
+                };
             }
         }
         table

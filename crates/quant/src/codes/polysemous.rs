@@ -117,7 +117,7 @@ impl Cost {
             (mean, (squares / (COUNT * COUNT) as f64 - mean * mean).max(0.0).sqrt())
         };
         let (mean, deviation) = moments(&mut wanted.iter().map(|&d| f64::from(d)));
-        let all = (0..COUNT * COUNT).map(|pair| f64::from((pair / COUNT ^ pair % COUNT).count_ones()));
+        let all = (0..COUNT * COUNT).map(|pair| f64::from(((pair / COUNT) ^ (pair % COUNT)).count_ones()));
         let (hamming_mean, hamming_deviation) = moments(&mut { all });
         let scale = if deviation > 0.0 { hamming_deviation / deviation } else { 0.0 };
         wanted.iter_mut().for_each(|d| *d = ((f64::from(*d) - mean) * scale + hamming_mean) as f32);

@@ -80,19 +80,9 @@ impl Config for ScalarConfig {
     fn train(&self, rows: Rows<'_, f32>, training: &Training<'_>) -> Result<Scalar, TrainError> {
         check_rows(self, rows, 1)?;
         let dim = rows.dim();
-        let sample = matrix::sample(rows, SAMPLE, training.seed);
-        let shares = if self.min_max { &SHARES[..1] } else { &SHARES };
-        let ranges = if self.uniform {
-            // Every so many values, by a step that has no factor in common with any usual dimension.
-            let step = sample.len().div_ceil(VALUES).next_power_of_two() + 1;
-            let step = if sample.len() <= VALUES || self.min_max { 1 } else { step };
-            vec![range(sample.iter().step_by(step).copied().collect(), self.bits, shares); dim]
-        } else {
-            (0..dim)
-                .into_par_iter()
-                .map(|j| range(sample.iter().skip(j).step_by(dim).copied().collect(), self.bits, shares))
-                .collect()
-        };
+        let ranges = if self.min_max { extremes(rows, self.bits) } else { self.fitted(rows, training.seed) };
+        let ranges =
+            if self.uniform && self.min_max { vec![joined(&ranges, self.bits); dim] } else { ranges };
         let (lows, steps): (Vec<f32>, Vec<f32>) = ranges.into_iter().unzip();
         if !steps.iter().all(|step| step.is_finite()) {
             return Err(matrix::degenerate(&self.to_string(), "the values span more than a float can"));
@@ -111,12 +101,43 @@ impl Config for ScalarConfig {
     }
 }
 
+impl ScalarConfig {
+    /// The low end and step of each dimension that lose least.
+    fn fitted(&self, rows: Rows<'_, f32>, seed: u64) -> Vec<(f32, f32)> {
+        let dim = rows.dim();
+        if self.uniform {
+            let sample = matrix::sample(rows, (VALUES / dim).max(1), seed);
+            return vec![range(sample, self.bits); dim];
+        }
+        let sample = matrix::sample(rows, SAMPLE, seed);
+        let column = |j: usize| sample.iter().skip(j).step_by(dim).copied().collect();
+        (0..dim).into_par_iter().map(|j| range(column(j), self.bits)).collect()
+    }
+}
+
+/// The low end and step of each dimension that hold every value.
+fn extremes(rows: Rows<'_, f32>, bits: u32) -> Vec<(f32, f32)> {
+    let mut ends = vec![(f32::INFINITY, f32::NEG_INFINITY); rows.dim()];
+    for row in rows.iter() {
+        ends.iter_mut().zip(row).for_each(|((low, high), &v)| (*low, *high) = (low.min(v), high.max(v)));
+    }
+    ends.into_iter().map(|(low, high)| (low, (high - low) / (1u32 << bits) as f32)).collect()
+}
+
+/// One range that holds all of `ranges`.
+fn joined(ranges: &[(f32, f32)], bits: u32) -> (f32, f32) {
+    let cells = (1u32 << bits) as f32;
+    let low = ranges.iter().fold(f32::INFINITY, |least, range| least.min(range.0));
+    let high = ranges.iter().fold(f32::NEG_INFINITY, |most, range| most.max(range.0 + range.1 * cells));
+    (low, (high - low) / cells)
+}
+
 /// The low end and step of the range of `values` that loses least.
-fn range(mut values: Vec<f32>, bits: u32, shares: &[f64]) -> (f32, f32) {
+fn range(mut values: Vec<f32>, bits: u32) -> (f32, f32) {
     values.sort_unstable_by(f32::total_cmp);
     let last = values.len() - 1;
     let mut best = (f64::INFINITY, (0.0, 0.0));
-    for &share in shares {
+    for share in SHARES {
         let out = (share * last as f64) as usize;
         let low = values[out];
         let step = (values[last - out] - low) / (1u32 << bits) as f32;
@@ -217,6 +238,16 @@ pub(crate) fn unpack(code: &[u8], bits: u32, numbers: &mut [f32]) {
                 }
             }
         }
+        6 => {
+            let (fours, rest) = numbers.as_chunks_mut::<4>();
+            let (whole, part) = code.split_at(3 * fours.len());
+            for (numbers, &[a, b, c]) in fours.iter_mut().zip(whole.as_chunks().0) {
+                let four = u32::from_le_bytes([a, b, c, 0]);
+                *numbers = std::array::from_fn(|i| f32::from((four >> (6 * i) & 63) as u16));
+            }
+            let each = rest.iter_mut().zip(read_bits(part, bits));
+            each.for_each(|(number, read)| *number = f32::from(read as u16));
+        }
         _ => {
             let each = numbers.iter_mut().zip(read_bits(code, bits));
             each.for_each(|(number, read)| *number = f32::from(read as u16));
@@ -281,6 +312,18 @@ mod tests {
                 assert!(chosen <= all * 1.000_001, "{word}");
                 assert!(bits > 4 || chosen < 0.9 * all, "{word}: {chosen}, not well below {all}");
             }
+        }
+    }
+
+    #[test]
+    fn six_bits_unpack_at_any_length() {
+        for len in 1..14u16 {
+            let numbers: Vec<u16> = (0..len).map(|i| (i * 23 + 5) % 64).collect();
+            let mut code = vec![0; usize::from(len * 6).div_ceil(8)];
+            write_bits(&numbers, 6, &mut code);
+            let mut out = vec![0.0; usize::from(len)];
+            unpack(&code, 6, &mut out);
+            assert!(out.iter().zip(&numbers).all(|(out, number)| *out == f32::from(*number)), "{len}");
         }
     }
 

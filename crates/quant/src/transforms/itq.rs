@@ -5,7 +5,7 @@
 //! `|B - X R|^2` never rises. Made for the code `Bits`: `ITQ64,Bits`.
 //! Source: Gong, Lazebnik, Gordo and Perronnin, TPAMI 2013.
 
-use super::pca::components;
+use super::pca::{Components, components};
 use super::{Affine, TransformConfig};
 use crate::matrix;
 use crate::spec::{number, setting};
@@ -51,7 +51,7 @@ impl TransformConfig for ItqConfig {
             let why = format!("cannot make {n} bits");
             return Err(TrainError::Dim { what: self.to_string(), why, dim });
         }
-        let (mean, _, mut axes) = components(rows, training.seed, &self.to_string())?;
+        let Components { mean, mut axes, .. } = components(rows, training.seed, &self.to_string())?;
         axes.truncate(n * dim);
         let project = Affine::rotation(Some(mean.clone()), axes.clone(), dim);
         let sample = matrix::sample(rows, SAMPLE, training.seed);

@@ -12,7 +12,7 @@
 //! `OPQm` rotates for `m` parts of 256 centroids, `OPQmx4` for 16; `_d` keeps `d` values, a multiple of `m`.
 //! Source: Ge, He, Ke and Sun, TPAMI 2014.
 
-use super::pca::components;
+use super::pca::{Components, components};
 use super::{Affine, TransformConfig};
 use crate::chain::apply_all;
 use crate::codebook::{Codebook, split};
@@ -92,7 +92,7 @@ impl TransformConfig for OpqConfig {
         split(kept, self.parts, self)?;
         let count = 1 << self.bits;
         check_rows(self, rows, if self.parametric { 2 } else { count })?;
-        let (mean, variances, axes) = components(rows, training.seed, &what)?;
+        let Components { mean, variances, axes } = components(rows, training.seed, &what)?;
         let dealt = deal(&variances[..kept], &axes, self.parts);
         if self.parametric {
             return Ok(Affine::rotation(Some(mean), dealt, dim));
@@ -243,7 +243,7 @@ mod tests {
             let rows = Rows::new(&rows, 16).unwrap();
             let training = Training::seeded(1);
             let search = Search { rows, config, training: &training };
-            let (_, variances, axes) = components(rows, 1, word).unwrap();
+            let Components { variances, axes, .. } = components(rows, 1, word).unwrap();
             let mut losses = Vec::new();
             search
                 .run(deal(&variances[..config.dim.unwrap_or(16)], &axes, 4), &mut |loss| losses.push(loss))

@@ -53,17 +53,22 @@ impl fmt::Display for PcaConfig {
     }
 }
 
-/// The mean, variances and axes (one a row, all `dim`) of at most 131,072 of `rows`.
-pub(crate) fn components(
-    rows: Rows<'_, f32>,
-    seed: u64,
-    what: &str,
-) -> Result<(Vec<f32>, Vec<f64>, Vec<f32>), TrainError> {
+/// The principal components of some rows.
+pub(crate) struct Components {
+    pub(crate) mean: Vec<f32>,
+    /// Largest first.
+    pub(crate) variances: Vec<f64>,
+    /// `dim x dim`, one a row.
+    pub(crate) axes: Vec<f32>,
+}
+
+/// The components of at most 131,072 of `rows`.
+pub(crate) fn components(rows: Rows<'_, f32>, seed: u64, what: &str) -> Result<Components, TrainError> {
     let sample = matrix::sample(rows, SAMPLE, seed);
     let sample = Rows::new(&sample, rows.dim()).expect("whole rows");
     let mean = mean(sample);
     let (variances, axes) = matrix::eigen(matrix::covariance(sample, &mean).as_ref(), what)?;
-    Ok((mean, variances, axes))
+    Ok(Components { mean, variances, axes })
 }
 
 impl TransformConfig for PcaConfig {
@@ -90,7 +95,7 @@ impl TransformConfig for PcaConfig {
             let why = format!("cannot keep {n} axes");
             return Err(TrainError::Dim { what: self.to_string(), why, dim });
         }
-        let (mean, variances, mut axes) = components(rows, training.seed, &self.to_string())?;
+        let Components { mean, variances, mut axes } = components(rows, training.seed, &self.to_string())?;
         axes.truncate(n * dim);
         match self.then {
             Then::Keep => Ok(Affine::rotation(Some(mean), axes, dim)),
