@@ -6,7 +6,8 @@
 
 use crate::Isa;
 use crate::block::{Block, LANES, Product, SquaredDifference, Term};
-use half::{bf16, f16};
+
+pub use half::{bf16, f16};
 
 mod sealed {
     /// Decodes 32 values in the registers of one instruction set.
@@ -25,7 +26,7 @@ mod sealed {
 
 use sealed::Stored;
 
-/// A 16-bit float: [`f16`] (11 bits of precision, up to 65504) or [`bf16`] (8 bits, the range of `f32`).
+/// A 16-bit float: [`struct@f16`] (11 bits of precision, up to 65504) or [`bf16`] (8 bits, the range of `f32`).
 pub trait Half: Stored + Send + Sync + 'static {
     /// Zero.
     const ZERO: Self;

@@ -1,4 +1,13 @@
-//! SIMD distances, top-k, matrix tiles, k-means and convolutions: the sole home of SIMD unsafe.
+//! SIMD distances, table scans, top-k, matrix tiles, k-means and convolutions: the sole home of SIMD unsafe.
+//!
+//! | for | see |
+//! |---|---|
+//! | rows of `f32`, 16-bit floats, bytes and nibbles | [`distance`], [`halves`], [`integers`] |
+//! | bits, and codes of few bits a dimension | [`hamming`], [`bit_planes`] |
+//! | product-quantization codes of 4 and 8 bits | [`fast_scan`], [`byte_scan`] |
+//! | the k nearest | [`TopK`] (few), [`Reservoir`] (many), [`CountingTopK`] (small integers), [`l2_nearest`] |
+//!
+//! Kernels are methods of [`Isa`]: fetch [`Isa::current`] once a query, outside of loops.
 //!
 //! Distances are defined to the bit (see [`distance`]): every instruction set, batch shape and
 //! thread count returns the same value, so an index built on one machine is the index built on all.

@@ -17,8 +17,8 @@ const TOGETHER: usize = 16;
 /// For each query (`queries x dim`, row-major), the `k` rows (`rows x dim`) at the smallest squared
 /// distance: pairs `(distance, row)`, nearest first.
 ///
-/// Runs on the caller's rayon pool. Memory beside the result: some `16 k` bytes and 128 KiB a thread and
-/// query of a tile.
+/// Runs on the caller's rayon pool. Memory beside the result, for each thread: at most 128 KiB of distances
+/// and the reservoirs of some hundred queries.
 ///
 /// # Panics
 /// When `dim` is zero or does not divide a length, or there are `2^32` rows or more.
@@ -41,10 +41,11 @@ type Offer = fn(Isa, &[f32], &[f32], usize, u32, &mut [Reservoir]);
 fn nearest(queries: &[f32], rows: &[f32], dim: usize, k: usize, offer: Offer) -> Vec<Vec<(f32, u32)>> {
     check(queries, rows, dim, 0);
     let isa = Isa::current();
-    let (count, blocks) = (rows.len() / dim, (queries.len() / dim).div_ceil(QUERIES));
-    // Few queries share the threads by rows.
-    let slabs = (4 * rayon::current_num_threads()).div_ceil(blocks.max(1)).min(count.div_ceil(1024)).max(1);
-    let slab = if blocks >= rayon::current_num_threads() { count } else { count.div_ceil(slabs) }.max(1);
+    let (count, blocks) = (rows.len() / dim, (queries.len() / dim).div_ceil(QUERIES).max(1));
+    // Few queries share the threads by rows, four slabs a thread.
+    let slabs = (4 * rayon::current_num_threads()).div_ceil(blocks);
+    let slab =
+        if blocks < rayon::current_num_threads() { count.div_ceil(slabs).max(1024) } else { count.max(1) };
     queries
         .par_chunks(QUERIES * dim)
         .flat_map_iter(|queries| {

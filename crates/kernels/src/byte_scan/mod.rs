@@ -214,7 +214,9 @@ impl Isa {
         if codes.rows >= WORTH_BOUNDS
             && let Some(level) = self.vbmi()
         {
-            let mut bounds: Vec<_> = queries.iter().map(|query| x86::Bounds::new(level, query)).collect();
+            let alone = queries.len() == 1;
+            let mut bounds: Vec<_> =
+                queries.iter().map(|query| x86::Bounds::new(level, query, alone)).collect();
             for tile in tiles(blocks, step) {
                 for (query, bounds) in queries.iter_mut().zip(&mut bounds) {
                     bounds.scan(codes, tile.clone(), first, query);

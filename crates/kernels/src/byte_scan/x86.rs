@@ -33,6 +33,8 @@ pub(super) struct Bounds {
     /// Distance above `least` that the bytes were made for, and bytes for a distance of one.
     reach: f64,
     scale: f32,
+    /// Whether no other query reads the codes: they then come from memory, not from the cache.
+    alone: bool,
 }
 
 /// What a limit means for the bytes.
@@ -55,7 +57,7 @@ impl Bounds {
     /// Survivors of a block up to which each is added up alone.
     const FEW: u32 = 12;
 
-    pub(super) fn new(level: Vbmi, query: &Query<'_>) -> Self {
+    pub(super) fn new(level: Vbmi, query: &Query<'_>, alone: bool) -> Self {
         let parts = query.table.chunks_exact(ENTRIES);
         let (mut least, mut largest) = (f64::from(query.bias), f64::from(query.bias).abs());
         for part in parts.clone() {
@@ -64,7 +66,7 @@ impl Bounds {
         }
         // A sum of `n` rounded additions is off by less than n 2^-24 of the sum of the magnitudes.
         let error = (parts.len() + 2) as f64 * largest * 2f64.powi(-23);
-        Self { level, bytes: Vec::new(), least, error, reach: f64::INFINITY, scale: 0.0 }
+        Self { level, bytes: Vec::new(), least, error, reach: f64::INFINITY, scale: 0.0, alone }
     }
 
     /// Offers the rows of `blocks` that the bounds cannot rule out.
@@ -148,7 +150,13 @@ impl Bounds {
         assert!(self.bytes.len() == 4 * codes.parts && masks.len() == B, "four lines a part");
         let Vbmi(_token) = self.level;
         // SAFETY: the token proves the instruction set; the lengths were checked.
-        unsafe { within::<B>(blocks.as_ptr(), codes.parts, self.bytes.as_ptr(), most, masks) }
+        unsafe {
+            if self.alone {
+                within::<B, true>(blocks.as_ptr(), codes.parts, self.bytes.as_ptr(), most, masks);
+            } else {
+                within::<B, false>(blocks.as_ptr(), codes.parts, self.bytes.as_ptr(), most, masks);
+            }
+        }
     }
 }
 
@@ -156,12 +164,12 @@ fn smallest(part: &[f32]) -> f32 {
     part.iter().fold(f32::INFINITY, |least, &entry| least.min(entry))
 }
 
-/// See [`Bounds::within`].
+/// See [`Bounds::within`]; asks memory for the next group of blocks if `ALONE`.
 ///
 /// # Safety
 /// `blocks` has `B` blocks of `parts` columns, `bytes` four lines a part; needs AVX-512F, BW and VBMI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-unsafe fn within<const B: usize>(
+unsafe fn within<const B: usize, const ALONE: bool>(
     blocks: *const u8,
     parts: usize,
     bytes: *const Line,
@@ -183,6 +191,10 @@ unsafe fn within<const B: usize>(
         for (b, sum) in sums.iter_mut().enumerate() {
             // SAFETY: column `part` of block `b`.
             let codes = unsafe { _mm512_loadu_si512(blocks.add((b * parts + part) * BLOCK).cast()) };
+            if ALONE {
+                let next = blocks.wrapping_add((B * parts + part * B + b) * BLOCK);
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            }
             let upper = _mm512_movepi8_mask(codes);
             let found = _mm512_mask_blend_epi8(
                 upper,

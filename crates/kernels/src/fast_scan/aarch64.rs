@@ -13,7 +13,7 @@ pub(super) struct Sums128([uint16x8_t; 4]);
 
 impl Sums for Sums128 {
     #[inline(always)]
-    unsafe fn of<const Q: usize>(
+    unsafe fn of<const Q: usize, const D: bool>(
         block: *const u8,
         lines: usize,
         tables: [*const Line; Q],

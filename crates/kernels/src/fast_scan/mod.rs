@@ -32,8 +32,10 @@ pub const BLOCK: usize = 32;
 /// Parts of a chunk, and bytes of a part's table.
 const TOGETHER: usize = 4;
 const ENTRIES: usize = 16;
-/// Bytes of codes that all queries visit before the next ones are read: they stay in the L2 cache.
-const TILE: usize = 64 << 10;
+/// Bytes that all queries visit before the next ones are read: they stay in the L1 cache.
+const TILE: usize = 32 << 10;
+/// Queries from which dealing chunks out in memory pays, where the registers want them so.
+const WORTH_DEALING: usize = 3;
 
 /// Bytes of a row-major code: two parts a byte, the even part in the low nibble.
 #[must_use]
@@ -223,8 +225,13 @@ pub struct Query<'a> {
 /// # Safety
 /// Every method needs the instruction set of the implementing type; callers hold its token.
 trait Sums: Copy {
+    /// Lines of a chunk after [`Sums::deal`]; one where there is no such step.
+    const DEALT: usize = 1;
+    /// Arranges each chunk as the registers want it.
+    unsafe fn deal(_chunks: &[u8], _dealt: &mut [Line]) {}
     /// The sums of `Q` queries and the block at `block`, which has `lines` chunks, as every table has lines.
-    unsafe fn of<const Q: usize>(
+    /// The chunks went through [`Sums::deal`] if `D`.
+    unsafe fn of<const Q: usize, const D: bool>(
         block: *const u8,
         lines: usize,
         tables: [*const Line; Q],
@@ -239,7 +246,7 @@ trait Sums: Copy {
 /// The definition.
 impl Sums for [u16; BLOCK] {
     #[inline(always)]
-    unsafe fn of<const Q: usize>(
+    unsafe fn of<const Q: usize, const D: bool>(
         block: *const u8,
         lines: usize,
         tables: [*const Line; Q],
@@ -273,14 +280,15 @@ impl Sums for [u16; BLOCK] {
     }
 }
 
-/// Scores `blocks` for `Q` queries.
+/// Scores `blocks`, whose chunks are in `tile`, for `Q` queries.
 ///
 /// # Safety
 /// The instruction set of `S` must be present.
 #[inline(always)]
-unsafe fn scan<S: Sums, const Q: usize>(
+unsafe fn scan<S: Sums, const Q: usize, const D: bool>(
     codes: &Codes<'_>,
     blocks: Range<usize>,
+    tile: &[u8],
     first: u32,
     queries: &mut [Query<'_>],
 ) {
@@ -289,11 +297,10 @@ unsafe fn scan<S: Sums, const Q: usize>(
     for (q, query) in queries.iter().enumerate().take(Q) {
         (tables[q], biases[q], limits[q]) = (query.table.lines.as_ptr(), query.bias, query.found.limit());
     }
-    for block in blocks {
-        let at = &codes.packed[block * lines * 64..][..lines * 64];
+    for (block, at) in blocks.zip(tile.chunks_exact(lines * 64 * if D { S::DEALT } else { 1 })) {
         // SAFETY: the slice has `lines` chunks, the tables (checked by `Isa::fast_scan`) as many lines; the
         // token is the caller's.
-        let sums = unsafe { S::of::<Q>(at.as_ptr(), lines, tables, biases) };
+        let sums = unsafe { S::of::<Q, D>(at.as_ptr(), lines, tables, biases) };
         let mut masks = [0; Q];
         let mut any = 0;
         for q in 0..Q {
@@ -321,18 +328,44 @@ unsafe fn scan<S: Sums, const Q: usize>(
 /// The instruction set of `S` must be present.
 #[inline(always)]
 unsafe fn scan_all<S: Sums, const MANY: usize>(codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
-    let step = (TILE / block_len(codes.parts)).max(1);
+    let len = block_len(codes.parts);
+    let step = (TILE / (len * S::DEALT)).max(1);
+    let mut dealt = Vec::new();
     for start in (0..codes.blocks()).step_by(step) {
         let blocks = start..(start + step).min(codes.blocks());
-        for group in queries.chunks_mut(MANY) {
-            // SAFETY: the token is the caller's.
-            unsafe {
-                match group.len() {
-                    1 => scan::<S, 1>(codes, blocks.clone(), first, group),
-                    2 => scan::<S, 2>(codes, blocks.clone(), first, group),
-                    3 => scan::<S, 3>(codes, blocks.clone(), first, group),
-                    _ => scan::<S, 4>(codes, blocks.clone(), first, group),
-                }
+        let tile = &codes.packed[blocks.start * len..blocks.end * len];
+        // SAFETY: the token is the caller's.
+        unsafe {
+            if S::DEALT > 1 && queries.len() >= WORTH_DEALING {
+                let tile = dealt_out::<S>(tile, &mut dealt);
+                scan_tile::<S, MANY, true>(codes, &blocks, tile, first, queries);
+            } else {
+                scan_tile::<S, MANY, false>(codes, &blocks, tile, first, queries);
+            }
+        }
+    }
+}
+
+/// Scores the blocks of a tile for every query, `MANY` at once.
+///
+/// # Safety
+/// The instruction set of `S` must be present.
+#[inline(always)]
+unsafe fn scan_tile<S: Sums, const MANY: usize, const D: bool>(
+    codes: &Codes<'_>,
+    blocks: &Range<usize>,
+    tile: &[u8],
+    first: u32,
+    queries: &mut [Query<'_>],
+) {
+    for group in queries.chunks_mut(MANY) {
+        // SAFETY: the token is the caller's.
+        unsafe {
+            match group.len() {
+                1 => scan::<S, 1, D>(codes, blocks.clone(), tile, first, group),
+                2 => scan::<S, 2, D>(codes, blocks.clone(), tile, first, group),
+                3 => scan::<S, 3, D>(codes, blocks.clone(), tile, first, group),
+                _ => scan::<S, 4, D>(codes, blocks.clone(), tile, first, group),
             }
         }
     }
@@ -347,8 +380,23 @@ unsafe fn sums_all<S: Sums>(packed: &[u8], table: &Table, bias: u16, out: &mut [
     let lines = table.lines.len();
     for (block, out) in packed.chunks_exact(lines * 64).zip(out.chunks_mut(BLOCK)) {
         // SAFETY: the block has `lines` chunks; the token is the caller's.
-        let sums = unsafe { S::of::<1>(block.as_ptr(), lines, [table.lines.as_ptr()], [bias])[0].store() };
+        let sums =
+            unsafe { S::of::<1, false>(block.as_ptr(), lines, [table.lines.as_ptr()], [bias])[0].store() };
         out.copy_from_slice(&sums[..out.len()]);
+    }
+}
+
+/// The chunks as `S` wants them, in `dealt`.
+///
+/// # Safety
+/// The instruction set of `S` must be present.
+#[inline(always)]
+unsafe fn dealt_out<'a, S: Sums>(chunks: &[u8], dealt: &'a mut Vec<Line>) -> &'a [u8] {
+    dealt.resize(S::DEALT * chunks.len() / 64, Line([0; 64]));
+    // SAFETY: the token is the caller's; lines are plain bytes.
+    unsafe {
+        S::deal(chunks, dealt);
+        std::slice::from_raw_parts(dealt.as_ptr().cast(), S::DEALT * chunks.len())
     }
 }
 
@@ -383,7 +431,7 @@ instruction_set!(
     avx512,
     super::x86::Sums512,
     4,
-    "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx2,popcnt,bmi1,lzcnt"
+    "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx2,popcnt"
 );
 #[cfg(target_arch = "aarch64")]
 instruction_set!(neon, super::aarch64::Sums128, 4, "neon");

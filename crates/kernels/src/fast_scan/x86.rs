@@ -4,6 +4,9 @@ use super::{BLOCK, Sums};
 use crate::line::Line;
 use std::arch::x86_64::*;
 
+/// Bytes from the codes being read to those asked for.
+const AHEAD: usize = 4096;
+
 /// Rows 0..16 and 16..32 as 32-bit lanes: AVX-512 with VBMI and VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct Sums512([__m512i; 2]);
@@ -17,7 +20,7 @@ pub(super) struct Sums256([__m256i; 2]);
 
 impl Sums for Sums512 {
     #[inline(always)]
-    unsafe fn of<const Q: usize>(
+    unsafe fn of<const Q: usize, const D: bool>(
         block: *const u8,
         lines: usize,
         tables: [*const Line; Q],
@@ -35,6 +38,10 @@ impl Sums for Sums512 {
             }
             for line in 0..lines {
                 let codes = _mm512_loadu_si512(block.add(64 * line).cast());
+                if Q == 1 {
+                    // One query waits for memory: hardware stops at the end of a page, this does not.
+                    _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(64 * line + AHEAD).cast());
+                }
                 // (codes & nibble) | part, in one instruction each.
                 let low = _mm512_ternarylogic_epi32::<0xea>(codes, nibble, part);
                 let high = _mm512_ternarylogic_epi32::<0xea>(_mm512_srli_epi16::<4>(codes), nibble, part);
@@ -79,8 +86,24 @@ impl Sums for Sums512 {
 }
 
 impl Sums for Sums256 {
+    const DEALT: usize = 2;
+
     #[inline(always)]
-    unsafe fn of<const Q: usize>(
+    unsafe fn deal(chunks: &[u8], dealt: &mut [Line]) {
+        let (lines, _) = dealt.as_chunks_mut::<2>();
+        for (chunk, lines) in chunks.chunks_exact(64).zip(lines) {
+            // SAFETY: see the head of the impls; chunks and lines have 64 bytes, lines are aligned.
+            unsafe {
+                for (line, [low, high]) in lines.iter_mut().zip(split(chunk.as_ptr())) {
+                    _mm256_store_si256(line.0.as_mut_ptr().cast(), low);
+                    _mm256_store_si256(line.0.as_mut_ptr().add(32).cast(), high);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn of<const Q: usize, const D: bool>(
         block: *const u8,
         lines: usize,
         tables: [*const Line; Q],
@@ -88,29 +111,29 @@ impl Sums for Sums256 {
     ) -> [Self; Q] {
         // SAFETY: see the head of the impls.
         unsafe {
-            let nibble = _mm256_set1_epi8(15);
+            // Once the odd byte and never the even one: a product where a shift would do, as shifts share
+            // their pipes with the look-ups.
+            let odd = _mm256_set1_epi16(0x0100);
             // For each query: the even and odd rows' sums of 0..16, then of 16..32. Even bytes pick up the
             // odd ones above them, which are taken off at the end; wrapping does no harm.
             let mut sums = [[_mm256_setzero_si256(); 4]; Q];
             for line in 0..lines {
-                let pairs = deal(block.add(64 * line));
-                for (half, codes) in pairs.into_iter().enumerate() {
-                    let low = _mm256_and_si256(codes, nibble);
-                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+                let pairs = if D { dealt(block.add(128 * line)) } else { split(block.add(64 * line)) };
+                for (half, [low, high]) in pairs.into_iter().enumerate() {
                     for q in 0..Q {
                         let table = _mm256_load_si256(tables[q].add(line).cast::<__m256i>().add(half));
                         let (a, b) = (_mm256_shuffle_epi8(table, low), _mm256_shuffle_epi8(table, high));
                         let [s, t, u, v] = sums[q];
                         sums[q] = [
                             _mm256_add_epi16(s, a),
-                            _mm256_add_epi16(t, _mm256_srli_epi16::<8>(a)),
+                            _mm256_add_epi16(t, _mm256_maddubs_epi16(a, odd)),
                             _mm256_add_epi16(u, b),
-                            _mm256_add_epi16(v, _mm256_srli_epi16::<8>(b)),
+                            _mm256_add_epi16(v, _mm256_maddubs_epi16(b, odd)),
                         ];
                     }
                 }
             }
-            let mut out = [Self([nibble; 2]); Q];
+            let mut out = [Self([odd; 2]); Q];
             for q in 0..Q {
                 let [s, t, u, v] = sums[q];
                 let bias = _mm256_set1_epi16(biases[q] as i16);
@@ -144,22 +167,41 @@ impl Sums for Sums256 {
     }
 }
 
-/// Deals a chunk out to its parts: two registers, each with two parts of 16 bytes whose rows run
-/// 0, 8, 1, 9, .. 7, 15, so that even bytes are rows 0..8 and odd ones 8..16.
+/// Deals a chunk out to its parts: for each two parts, the low and the high nibbles of 16 bytes of each.
+/// Rows run 0, 8, 1, 9, .. 7, 15, so that even bytes are rows 0..8 and odd ones 8..16.
 ///
 /// # Safety
 /// 64 bytes must be readable; needs AVX2.
 #[inline(always)]
-unsafe fn deal(chunk: *const u8) -> [__m256i; 2] {
+unsafe fn split(chunk: *const u8) -> [[__m256i; 2]; 2] {
     // SAFETY: the caller lets us read 64 bytes and has AVX2.
     unsafe {
         let by_part =
             _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+        let nibble = _mm256_set1_epi8(15);
         let near = _mm256_shuffle_epi8(_mm256_loadu_si256(chunk.cast()), by_part);
         let far = _mm256_shuffle_epi8(_mm256_loadu_si256(chunk.add(32).cast()), by_part);
+        let first = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpacklo_epi8(near, far));
+        let second = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpackhi_epi8(near, far));
         [
-            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpacklo_epi8(near, far)),
-            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpackhi_epi8(near, far)),
+            [_mm256_and_si256(first, nibble), _mm256_and_si256(_mm256_srli_epi16::<4>(first), nibble)],
+            [_mm256_and_si256(second, nibble), _mm256_and_si256(_mm256_srli_epi16::<4>(second), nibble)],
+        ]
+    }
+}
+
+/// What [`split`] made of a chunk, from two lines.
+///
+/// # Safety
+/// Two lines must be readable; needs AVX2.
+#[inline(always)]
+unsafe fn dealt(lines: *const u8) -> [[__m256i; 2]; 2] {
+    let lines = lines.cast::<__m256i>();
+    // SAFETY: the caller lets us read four registers and has AVX2.
+    unsafe {
+        [
+            [_mm256_load_si256(lines), _mm256_load_si256(lines.add(1))],
+            [_mm256_load_si256(lines.add(2)), _mm256_load_si256(lines.add(3))],
         ]
     }
 }

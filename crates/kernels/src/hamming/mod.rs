@@ -129,6 +129,9 @@ unsafe fn group<D: Distances, const Q: usize>(
     words: usize,
     queries: [*const u64; Q],
 ) -> [D; Q] {
+    if let Some(all) = tile.alone {
+        ask_ahead(all, row * tile.bytes, GROUP * tile.bytes);
+    }
     if let Some(columns) = tile.columns {
         // SAFETY: columns are filled up to whole groups; the token is the caller's.
         return unsafe { D::of::<Q>(columns.add(row), tile.stride, words, queries) };
@@ -147,6 +150,15 @@ unsafe fn group<D: Distances, const Q: usize>(
         });
     }
     out
+}
+
+/// Asks memory for what is read a page after the `len` bytes at `at`: by itself, hardware stops at the end of
+/// a page.
+#[inline(always)]
+fn ask_ahead(all: &[u8], at: usize, len: usize) {
+    const PAGE: usize = 4096;
+    let end = all.len().min(at + PAGE + len);
+    all.get(at + PAGE..end).unwrap_or_default().chunks(512).for_each(crate::prefetch);
 }
 
 /// The distances of 32 rows at most.
@@ -219,7 +231,7 @@ fn admit(found: &mut CountingTopK, first: u32, mut mask: u32, distances: &[u32; 
         found.push(distances[r as usize], first + r);
         mask &= mask - 1;
     }
-    found.limit(first + (GROUP as u32 - 1))
+    found.limit(first + GROUP as u32)
 }
 
 /// Offers all rows to all queries, `MANY` at once.

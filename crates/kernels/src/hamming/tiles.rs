@@ -15,12 +15,15 @@ pub(super) struct Tiles<'a> {
     /// Rows of a tile, and words from column to column.
     stride: usize,
     dealt: bool,
+    alone: bool,
     scratch: Vec<u64>,
 }
 
 /// A tile: `rows` (each of `bytes`) from row `first`, and their columns where they were dealt.
 pub(super) struct Tile<'a> {
     pub(super) rows: &'a [u8],
+    /// All rows from `first` on, if a single query reads them: they then come from memory, not from the cache.
+    pub(super) alone: Option<&'a [u8]>,
     pub(super) bytes: usize,
     pub(super) first: usize,
     pub(super) count: usize,
@@ -34,7 +37,7 @@ impl<'a> Tiles<'a> {
         let count = (rows.len() / bytes).next_multiple_of(GROUP);
         let stride = (TILE / (8 * words)).next_multiple_of(GROUP).min(count);
         let dealt = bytes == 8 || queries >= WORTH_COLUMNS || (bytes < LONG && !D::reads_rows(bytes));
-        Self { rows, bytes, stride, dealt, scratch: Vec::new() }
+        Self { rows, bytes, stride, dealt, alone: queries == 1, scratch: Vec::new() }
     }
 
     /// The tile that starts at row `first`; its columns are valid until the next call.
@@ -42,8 +45,10 @@ impl<'a> Tiles<'a> {
     pub(super) fn at(&mut self, first: usize) -> Tile<'a> {
         let rows = &self.rows[first * self.bytes..];
         let count = (rows.len() / self.bytes).min(self.stride);
+        let alone = self.alone.then_some(rows);
         let rows = &rows[..count * self.bytes];
-        let mut tile = Tile { rows, bytes: self.bytes, first, count, columns: None, stride: self.stride };
+        let mut tile =
+            Tile { rows, alone, bytes: self.bytes, first, count, columns: None, stride: self.stride };
         if !self.dealt {
             return tile;
         }
