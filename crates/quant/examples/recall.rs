@@ -14,6 +14,8 @@ use std::num::NonZeroUsize;
 
 /// Neighbours looked for.
 const K: usize = 100;
+/// Queries at most.
+const QUERIES: usize = 4000;
 
 /// At most `limit` vectors of an fvecs file, and their dimension.
 fn fvecs(path: &str, limit: usize) -> Result<(Vec<f32>, usize), Box<dyn Error>> {
@@ -36,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (base, dim) = fvecs(base, rows.parse()?)?;
     let base = Rows::new(&base, dim)?;
-    let (queries, _) = fvecs(queries, 1000)?;
+    let (queries, _) = fvecs(queries, QUERIES)?;
     let queries = Rows::new(&queries, dim)?;
     let sample = base.slice(0..base.len().min(training.parse()?));
     let k = NonZeroUsize::new(K).ok_or("no neighbours")?;
