@@ -5,15 +5,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Every folder with the folders that it may depend on, in any role; there are no other arrows.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("kernels", &[]),
     ("data", &[]),
     ("eval", &["data", "kernels"]),
     ("index", &["data", "kernels"]),
+    ("quant", &["data", "kernels"]),
     ("neural", &["data", "kernels"]),
     ("serve", &["data", "index"]),
-    ("cli", &["data", "eval", "index", "kernels", "neural", "serve"]),
-    ("bench", &["data", "eval", "index", "kernels", "neural", "serve"]),
+    ("cli", &["data", "eval", "index", "kernels", "neural", "quant", "serve"]),
+    ("bench", &["data", "eval", "index", "kernels", "neural", "quant", "serve"]),
     ("xtask", &["data", "neural"]),
 ];
 

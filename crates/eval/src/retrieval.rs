@@ -11,6 +11,7 @@ use crate::interval::ByClass;
 use crate::strip::{Nearest, Strip};
 use crate::{Estimate, EvalError, Protocol, Score, nmi, ranking};
 use data::{Hit, Metric, Rows};
+use kernels::KMeansConfig;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -445,7 +446,8 @@ fn mutual_information(task: &Task<'_>, options: &Options) -> Result<Option<Estim
     let mut runs = Vec::with_capacity(options.clusterings);
     for run in 0..options.clusterings {
         let seed = options.seed.wrapping_add(run as u64);
-        let clusters = kernels::kmeans(rows, task.rows.dim(), classes.len(), seed, CLUSTERING_ROUNDS);
+        let config = KMeansConfig { rounds: CLUSTERING_ROUNDS, ..KMeansConfig::new(classes.len(), seed) };
+        let clusters = kernels::kmeans(rows, task.rows.dim(), &config);
         runs.push(nmi(&labels, &clusters.assignment));
     }
     Ok(Some(Estimate {

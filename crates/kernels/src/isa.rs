@@ -2,15 +2,29 @@
 
 use std::sync::OnceLock;
 
-/// Proof that this CPU has AVX2 and FMA.
+/// Proof that this CPU has AVX2, FMA, F16C and POPCNT (no processor has the first two without the others).
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
-/// Proof that this CPU has AVX-512F, with AVX2 and FMA.
+/// Proof that this CPU has AVX-512F, with what [`Avx2`] proves, and the [`Extensions`] it carries.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Avx512(());
+pub struct Avx512(Extensions);
+
+/// What a processor with AVX-512F has beyond it. A kernel that wants an absent one runs as on AVX2.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// BW, DQ and VL: bytes and words, and the short registers.
+    pub bytes: bool,
+    /// VBMI: permutations of bytes across a register.
+    pub vbmi: bool,
+    /// VNNI: sums of four products of bytes.
+    pub vnni: bool,
+    /// VPOPCNTDQ: set bits of words.
+    pub popcnt: bool,
+}
 
 /// Proof that this CPU has NEON.
 #[cfg(target_arch = "aarch64")]
@@ -19,10 +33,14 @@ pub struct Neon(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {
-    /// The token, where the CPU has AVX2 and FMA.
+    /// The token, where the CPU has AVX2, FMA, F16C and POPCNT.
     #[must_use]
     pub fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Self(()))
     }
 }
 
@@ -31,7 +49,25 @@ impl Avx512 {
     /// The token, where the CPU has AVX-512F.
     #[must_use]
     pub fn detect() -> Option<Self> {
-        (Avx2::detect().is_some() && is_x86_feature_detected!("avx512f")).then_some(Self(()))
+        if Avx2::detect().is_none() || !is_x86_feature_detected!("avx512f") {
+            return None;
+        }
+        let bytes = is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        Some(Self(Extensions {
+            bytes,
+            vbmi: bytes && is_x86_feature_detected!("avx512vbmi"),
+            vnni: bytes && is_x86_feature_detected!("avx512vnni"),
+            popcnt: bytes && is_x86_feature_detected!("avx512vpopcntdq"),
+        }))
+    }
+
+    /// What this CPU has beyond AVX-512F; each field implies `bytes`.
+    #[must_use]
+    #[inline]
+    pub fn extensions(self) -> Extensions {
+        self.0
     }
 }
 

@@ -1,0 +1,251 @@
+//! Scans of 8-bit product-quantization codes, exact in `f32`.
+//!
+//! A code has `parts` bytes, a query a table of `parts x 256` floats; a row's distance is the query's bias,
+//! plus its looked-up entries added in the order of the parts, each sum rounded to `f32`.
+//!
+//! With AVX-512 VBMI most rows are never added up in `f32`. Let `limit` be the largest distance still
+//! wanted and `least` the sum of the bias and of the parts' smallest entries. Entry `t` of part `p` becomes
+//! the byte `min(255, floor(254 (t - least_p) / (limit - least)))`. Bytes round down, hence a row whose
+//! bytes sum to 255 or more lies beyond the limit; sums of bytes may therefore saturate, which makes one
+//! instruction of each addition. A table of 256 bytes fits four registers. The survivors are added up in
+//! `f32`, so the result is that of the definition. Bytes are made anew as the limit falls.
+//!
+//! Layout: block `b` has rows `64 b ..`, part after part: byte `64 p + r` is part `p` of row `r`.
+//! Sources: Jégou, Douze and Schmid, TPAMI 2011 (the distance); André, Kermarrec and Le Scouarnec, VLDB
+//! 2015 and TPAMI 2021 (saturating tables in registers as a lower bound).
+
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::{Isa, Reservoir};
+use std::ops::Range;
+
+/// Rows of a block.
+pub const BLOCK: usize = 64;
+/// Entries of a part's table.
+const ENTRIES: usize = 256;
+/// Rows from which making the bytes pays.
+#[cfg(target_arch = "x86_64")]
+const WORTH_BOUNDS: usize = 1024;
+/// Bytes of codes that all queries visit before the next ones are read: they stay in the L2 cache.
+const TILE: usize = 128 << 10;
+
+/// Bytes of `rows` packed rows.
+///
+/// # Panics
+/// When the number does not fit in memory's address space.
+#[must_use]
+pub fn packed_len(rows: usize, parts: usize) -> usize {
+    rows.div_ceil(BLOCK).checked_mul(BLOCK * parts).expect("packed codes fit in the address space")
+}
+
+/// Packs row-major codes (`rows x parts` bytes) into blocks. Missing rows of the last block are zeros.
+///
+/// # Panics
+/// When `parts` is zero or the codes are not whole rows.
+#[must_use]
+pub fn pack(codes: &[u8], parts: usize) -> Vec<u8> {
+    assert!(parts > 0, "codes need at least one part");
+    assert!(codes.len().is_multiple_of(parts), "{} bytes are not codes of {parts} bytes", codes.len());
+    let mut packed = vec![0; packed_len(codes.len() / parts, parts)];
+    for (row, code) in codes.chunks_exact(parts).enumerate() {
+        set(&mut packed, parts, row, code);
+    }
+    packed
+}
+
+/// Writes the row-major `code` over row `row` of packed codes.
+///
+/// # Panics
+/// When `code` is not `parts` bytes or the row lies outside of `packed`.
+pub fn set(packed: &mut [u8], parts: usize, row: usize, code: &[u8]) {
+    assert_eq!(code.len(), parts, "bytes of a code");
+    let block = &mut packed[row / BLOCK * BLOCK * parts..][..BLOCK * parts];
+    for (column, &byte) in block.chunks_exact_mut(BLOCK).zip(code) {
+        column[row % BLOCK] = byte;
+    }
+}
+
+/// Reads row `row` of packed codes into the row-major `code`.
+///
+/// # Panics
+/// When `code` is not `parts` bytes or the row lies outside of `packed`.
+pub fn get(packed: &[u8], parts: usize, row: usize, code: &mut [u8]) {
+    assert_eq!(code.len(), parts, "bytes of a code");
+    let block = &packed[row / BLOCK * BLOCK * parts..][..BLOCK * parts];
+    for (column, byte) in block.chunks_exact(BLOCK).zip(code) {
+        *byte = column[row % BLOCK];
+    }
+}
+
+/// The first `rows` rows of packed codes, row-major.
+///
+/// # Panics
+/// When `packed` has fewer rows.
+#[must_use]
+pub fn unpack(packed: &[u8], parts: usize, rows: usize) -> Vec<u8> {
+    let mut codes = vec![0; rows * parts];
+    for (row, code) in codes.chunks_exact_mut(parts.max(1)).enumerate() {
+        get(packed, parts, row, code);
+    }
+    codes
+}
+
+/// Packed codes to scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes<'a> {
+    packed: &'a [u8],
+    parts: usize,
+    rows: usize,
+    live: Option<&'a [u64]>,
+}
+
+impl<'a> Codes<'a> {
+    /// Views `packed` as `rows` rows of `parts` bytes (see [`pack`]).
+    ///
+    /// # Panics
+    /// When `parts` is zero or `packed` is shorter than [`packed_len`].
+    #[must_use]
+    pub fn new(packed: &'a [u8], parts: usize, rows: usize) -> Self {
+        assert!(parts > 0, "codes need at least one part");
+        let len = packed_len(rows, parts);
+        assert!(packed.len() >= len, "{rows} rows of {parts} parts take {len} bytes, not {}", packed.len());
+        Self { packed: &packed[..len], parts, rows, live: None }
+    }
+
+    /// Only rows whose bit is set: bit `r % 64` of word `r / 64`.
+    ///
+    /// # Panics
+    /// When there are fewer words than blocks.
+    #[must_use]
+    pub fn only(self, live: &'a [u64]) -> Self {
+        assert!(live.len() >= self.rows.div_ceil(BLOCK), "one word a block of 64 rows");
+        Self { live: Some(live), ..self }
+    }
+
+    fn block(&self, block: usize) -> &'a [u8] {
+        &self.packed[block * BLOCK * self.parts..][..BLOCK * self.parts]
+    }
+
+    /// The rows of a block that may be found.
+    fn live(&self, block: usize) -> u64 {
+        let rest = self.rows - block * BLOCK;
+        let whole = if rest < BLOCK { (1 << rest) - 1 } else { u64::MAX };
+        self.live.map_or(whole, |live| live[block] & whole)
+    }
+}
+
+/// One query of a scan.
+#[derive(Debug)]
+pub struct Query<'a> {
+    /// `parts x 256` entries.
+    pub table: &'a [f32],
+    /// Added to every distance.
+    pub bias: f32,
+    /// Takes the rows.
+    pub found: &'a mut Reservoir,
+}
+
+impl Query<'_> {
+    /// Offers the rows of `mask`, whose number is small.
+    #[cfg(target_arch = "x86_64")]
+    fn offer_few(&mut self, block: &[u8], first: u32, mut mask: u64) {
+        while mask != 0 {
+            let row = mask.trailing_zeros();
+            let codes = block.iter().skip(row as usize).step_by(BLOCK);
+            let entries = self.table.chunks_exact(ENTRIES).zip(codes);
+            let distance = entries.fold(self.bias, |sum, (entries, &code)| sum + entries[usize::from(code)]);
+            self.found.push(distance, first + row);
+            mask &= mask - 1;
+        }
+    }
+
+    /// Offers the rows of `mask`, after adding up all of the block.
+    fn offer_many(&mut self, block: &[u8], first: u32, mask: u64) {
+        let distances = distances(block, self.table, self.bias);
+        for (row, &distance) in distances.iter().enumerate() {
+            if mask >> row & 1 == 1 {
+                self.found.push(distance, first + row as u32);
+            }
+        }
+    }
+}
+
+/// The distances of a block's rows; eight sums at once hide the time a look-up takes.
+fn distances(block: &[u8], table: &[f32], bias: f32) -> [f32; BLOCK] {
+    const AT_ONCE: usize = 8;
+    let mut out = [bias; BLOCK];
+    for (group, sums) in out.chunks_exact_mut(AT_ONCE).enumerate() {
+        let mut running = [bias; AT_ONCE];
+        for (column, entries) in block.chunks_exact(BLOCK).zip(table.chunks_exact(ENTRIES)) {
+            for (sum, &code) in running.iter_mut().zip(&column[group * AT_ONCE..][..AT_ONCE]) {
+                *sum += entries[usize::from(code)];
+            }
+        }
+        sums.copy_from_slice(&running);
+    }
+    out
+}
+
+/// Adds up every row of `blocks` for every query.
+fn scan_exactly(codes: &Codes<'_>, blocks: Range<usize>, first: u32, query: &mut Query<'_>) {
+    for block in blocks {
+        query.offer_many(codes.block(block), first + (block * BLOCK) as u32, codes.live(block));
+    }
+}
+
+impl Isa {
+    /// Offers every row of `codes` to every query; rows are numbered from `first`. The result is that of
+    /// the definition, to the bit, on every instruction set. Memory: `256 parts` bytes a query.
+    ///
+    /// # Panics
+    /// When a table is not `256 parts` entries or row numbers pass `u32`.
+    pub fn byte_scan(self, codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
+        let last = (first as usize).checked_add(codes.rows);
+        assert!(last.is_some_and(|last| last <= u32::MAX as usize), "row numbers fit in 32 bits");
+        for query in &*queries {
+            assert_eq!(query.table.len(), codes.parts * ENTRIES, "256 entries a part");
+        }
+        let blocks = codes.rows.div_ceil(BLOCK);
+        let step = (TILE / (BLOCK * codes.parts)).max(1);
+        #[cfg(target_arch = "x86_64")]
+        if codes.rows >= WORTH_BOUNDS
+            && let Some(level) = self.vbmi()
+        {
+            let alone = queries.len() == 1;
+            let mut bounds: Vec<_> =
+                queries.iter().map(|query| x86::Bounds::new(level, query, alone)).collect();
+            for tile in tiles(blocks, step) {
+                for (query, bounds) in queries.iter_mut().zip(&mut bounds) {
+                    bounds.scan(codes, tile.clone(), first, query);
+                }
+            }
+            return;
+        }
+        for tile in tiles(blocks, step) {
+            for query in &mut *queries {
+                scan_exactly(codes, tile.clone(), first, query);
+            }
+        }
+    }
+}
+
+/// `0..blocks` in ranges of `step`.
+fn tiles(blocks: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..blocks).step_by(step).map(move |start| start..(start + step).min(blocks))
+}
+
+/// The distances of the first `out.len()` rows of `packed` for one query.
+///
+/// # Panics
+/// When `table` is not whole parts or `packed` has fewer rows.
+pub fn score(packed: &[u8], table: &[f32], bias: f32, out: &mut [f32]) {
+    assert!(!table.is_empty() && table.len().is_multiple_of(ENTRIES), "256 entries a part");
+    let parts = table.len() / ENTRIES;
+    let packed = &packed[..packed_len(out.len(), parts)];
+    for (block, out) in packed.chunks_exact(BLOCK * parts).zip(out.chunks_mut(BLOCK)) {
+        out.copy_from_slice(&distances(block, table, bias)[..out.len()]);
+    }
+}

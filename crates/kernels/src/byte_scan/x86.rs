@@ -1,0 +1,211 @@
+//! Lower bounds in the registers of AVX-512 VBMI.
+
+use super::{BLOCK, Codes, ENTRIES, Query, scan_exactly};
+use crate::line::Line;
+use crate::{Avx512, Isa};
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+/// Proof that this CPU has AVX-512F, BW and VBMI.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vbmi(Avx512);
+
+impl Isa {
+    /// The proof that [`Bounds`] needs.
+    pub(super) fn vbmi(self) -> Option<Vbmi> {
+        match self {
+            Self::Avx512(token) if token.extensions().vbmi => Some(Vbmi(token)),
+            _ => None,
+        }
+    }
+}
+
+/// The byte table of one query (see the head of the module above for its making).
+#[derive(Debug)]
+pub(super) struct Bounds {
+    level: Vbmi,
+    /// Four lines a part.
+    bytes: Vec<Line>,
+    /// Smallest distance that any row can have.
+    least: f64,
+    /// More than a distance can be off by through the rounding of its sums.
+    error: f64,
+    /// Distance above `least` that the bytes were made for, and bytes for a distance of one.
+    reach: f64,
+    scale: f32,
+    /// Whether no other query reads the codes: they then come from memory, not from the cache.
+    alone: bool,
+}
+
+/// What a limit means for the bytes.
+enum Cut {
+    /// Rows whose bytes sum to more than this lie beyond the limit.
+    Above(u8),
+    /// Every row lies beyond the limit.
+    All,
+    /// The table has values that no byte stands for.
+    Unknown,
+}
+
+impl Bounds {
+    /// The largest byte sum of a wanted row; 255 stands for all that is more.
+    const MOST: f64 = 254.0;
+    /// Bytes are made anew when the reach has fallen below this share: the bounds get looser meanwhile.
+    const STALE: f64 = 0.95;
+    /// Blocks whose sums stay in registers while the tables of the parts pass by.
+    const AT_ONCE: usize = 8;
+    /// Survivors of a block up to which each is added up alone.
+    const FEW: u32 = 12;
+
+    pub(super) fn new(level: Vbmi, query: &Query<'_>, alone: bool) -> Self {
+        let parts = query.table.chunks_exact(ENTRIES);
+        let (mut least, mut largest) = (f64::from(query.bias), f64::from(query.bias).abs());
+        for part in parts.clone() {
+            least += f64::from(smallest(part));
+            largest += f64::from(part.iter().fold(0f32, |most, entry| most.max(entry.abs())));
+        }
+        // A sum of `n` rounded additions is off by less than n 2^-24 of the sum of the magnitudes.
+        let error = (parts.len() + 2) as f64 * largest * 2f64.powi(-23);
+        Self { level, bytes: Vec::new(), least, error, reach: f64::INFINITY, scale: 0.0, alone }
+    }
+
+    /// Offers the rows of `blocks` that the bounds cannot rule out.
+    pub(super) fn scan(
+        &mut self,
+        codes: &Codes<'_>,
+        blocks: Range<usize>,
+        first: u32,
+        query: &mut Query<'_>,
+    ) {
+        let mut at = blocks.start;
+        while at < blocks.end && query.found.limit() == f32::INFINITY {
+            scan_exactly(codes, at..at + 1, first, query);
+            at += 1;
+        }
+        let cut = if at == blocks.end { Cut::All } else { self.cut(query) };
+        let most = match cut {
+            Cut::All => return,
+            Cut::Unknown => return scan_exactly(codes, at..blocks.end, first, query),
+            Cut::Above(most) => most,
+        };
+        while at < blocks.end {
+            let group = at..(at + Self::AT_ONCE).min(blocks.end);
+            let mut masks = [0; Self::AT_ONCE];
+            if group.len() == Self::AT_ONCE {
+                self.within::<{ Self::AT_ONCE }>(codes, at, most, &mut masks);
+            } else {
+                for (block, mask) in group.clone().zip(&mut masks) {
+                    self.within::<1>(codes, block, most, std::slice::from_mut(mask));
+                }
+            }
+            for (block, mask) in group.clone().zip(masks) {
+                let mask = if mask == 0 { 0 } else { mask & codes.live(block) };
+                let number = first + (block * BLOCK) as u32;
+                if mask.count_ones() > Self::FEW {
+                    query.offer_many(codes.block(block), number, mask);
+                } else {
+                    query.offer_few(codes.block(block), number, mask);
+                }
+            }
+            at = group.end;
+        }
+    }
+
+    /// What the query's present limit means, after making the bytes anew where they are stale.
+    fn cut(&mut self, query: &Query<'_>) -> Cut {
+        let reach = f64::from(query.found.limit()) - self.least + self.error;
+        if !reach.is_finite() {
+            return Cut::Unknown;
+        }
+        if reach < 0.0 {
+            return Cut::All;
+        }
+        if self.bytes.is_empty() || reach < Self::STALE * self.reach {
+            self.make(query.table, reach);
+        }
+        Cut::Above((reach * f64::from(self.scale)).min(Self::MOST) as u8)
+    }
+
+    fn make(&mut self, table: &[f32], reach: f64) {
+        /// More than the two roundings of `f32` can raise a value below 256 by.
+        const ROUNDING: f32 = 1e-4;
+        self.reach = reach;
+        // Rounded down; a finite scale keeps the smallest entries at zero.
+        self.scale = ((Self::MOST / reach) as f32).next_down().clamp(0.0, f32::MAX);
+        let scale = self.scale;
+        self.bytes.resize(table.len() / 64, Line([0; 64]));
+        for (part, lines) in table.chunks_exact(ENTRIES).zip(self.bytes.chunks_exact_mut(4)) {
+            let least = smallest(part);
+            for (entries, line) in part.chunks_exact(64).zip(lines) {
+                for (&entry, byte) in entries.iter().zip(&mut line.0) {
+                    *byte = ((entry - least) * scale - ROUNDING).clamp(0.0, 255.0) as i32 as u8;
+                }
+            }
+        }
+    }
+
+    /// For each of `B` blocks from `block`, the rows whose bytes sum to at most `most`.
+    fn within<const B: usize>(&self, codes: &Codes<'_>, block: usize, most: u8, masks: &mut [u64]) {
+        let blocks = &codes.packed[block * BLOCK * codes.parts..][..B * BLOCK * codes.parts];
+        assert!(self.bytes.len() == 4 * codes.parts && masks.len() == B, "four lines a part");
+        let Vbmi(_token) = self.level;
+        // SAFETY: the token proves the instruction set; the lengths were checked.
+        unsafe {
+            if self.alone {
+                within::<B, true>(blocks.as_ptr(), codes.parts, self.bytes.as_ptr(), most, masks);
+            } else {
+                within::<B, false>(blocks.as_ptr(), codes.parts, self.bytes.as_ptr(), most, masks);
+            }
+        }
+    }
+}
+
+fn smallest(part: &[f32]) -> f32 {
+    part.iter().fold(f32::INFINITY, |least, &entry| least.min(entry))
+}
+
+/// See [`Bounds::within`]; asks memory for the next group of blocks if `ALONE`.
+///
+/// # Safety
+/// `blocks` has `B` blocks of `parts` columns, `bytes` four lines a part; needs AVX-512F, BW and VBMI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+unsafe fn within<const B: usize, const ALONE: bool>(
+    blocks: *const u8,
+    parts: usize,
+    bytes: *const Line,
+    most: u8,
+    masks: &mut [u64],
+) {
+    let mut sums = [_mm512_setzero_si512(); B];
+    for part in 0..parts {
+        // SAFETY: four lines a part.
+        let [t, u, v, w] = unsafe {
+            let table = bytes.add(4 * part);
+            [
+                _mm512_load_si512(table.cast()),
+                _mm512_load_si512(table.add(1).cast()),
+                _mm512_load_si512(table.add(2).cast()),
+                _mm512_load_si512(table.add(3).cast()),
+            ]
+        };
+        for (b, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: column `part` of block `b`.
+            let codes = unsafe { _mm512_loadu_si512(blocks.add((b * parts + part) * BLOCK).cast()) };
+            if ALONE {
+                let next = blocks.wrapping_add((B * parts + part * B + b) * BLOCK);
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            }
+            let upper = _mm512_movepi8_mask(codes);
+            let found = _mm512_mask_blend_epi8(
+                upper,
+                _mm512_permutex2var_epi8(t, codes, u),
+                _mm512_permutex2var_epi8(v, codes, w),
+            );
+            *sum = _mm512_adds_epu8(*sum, found);
+        }
+    }
+    let most = _mm512_set1_epi8(most as i8);
+    for b in 0..B {
+        masks[b] = _mm512_cmple_epu8_mask(sums[b], most);
+    }
+}

@@ -1,0 +1,164 @@
+//! What every code can do: vectors to bytes, bytes to vectors, and distances from a query to bytes.
+
+use crate::{Array, Arrays, ParseSpecError, RestoreError, TrainError, Training};
+use data::{Hit, Hits, Metric, Rows};
+use rayon::prelude::*;
+use std::fmt::Display;
+use std::num::NonZeroUsize;
+use thiserror::Error;
+
+/// The settings of a code as a spec names them.
+pub trait Config: Display + Sized {
+    /// What training makes.
+    type Codec: Codec + 'static;
+
+    /// Words that this config prints and parses, for tests that run over every code.
+    const EXAMPLES: &'static [&'static str];
+
+    /// Reads one word of a spec; none when the word names another code.
+    fn parse(word: &str) -> Option<Result<Self, ParseSpecError>>;
+
+    /// Learns the code from `rows`, `n x dim`.
+    ///
+    /// # Errors
+    /// When the rows are too few, of the wrong dimension or say nothing.
+    fn train(&self, rows: Rows<'_, f32>, training: &Training<'_>) -> Result<Self::Codec, TrainError>;
+
+    /// The trained code from what [`Codec::arrays`] gave; the file may lie about anything.
+    ///
+    /// # Errors
+    /// When an array is missing or has another shape than `dim` and the settings say.
+    fn restore(&self, dim: usize, arrays: &mut Arrays) -> Result<Self::Codec, RestoreError>;
+}
+
+/// A trained code: immutable, shared between threads.
+pub trait Codec: Send + Sync {
+    /// Values a vector.
+    fn dim(&self) -> usize;
+
+    /// Bytes a vector.
+    fn code_len(&self) -> usize;
+
+    /// Writes the codes of `rows` to `codes`, `rows.len() x code_len`, on the calling thread.
+    ///
+    /// Sizes are the caller's promise; [`encode`](trait.Codec.html#method.encode_all) checks them.
+    fn encode(&self, rows: Rows<'_, f32>, codes: &mut [u8]);
+
+    /// Writes the vectors that `codes` stand for to `rows`, `codes.len() / code_len x dim`.
+    ///
+    /// Any bytes decode to something; none panic.
+    fn decode(&self, codes: &[u8], rows: &mut [f32]);
+
+    /// Distances from `query` (`dim` values) to codes, each the distance to the decoded vector unless
+    /// the code documents an estimator.
+    fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a>;
+
+    /// The codes in the order that [`Codec::scanner`] reads; the last vectors may be padded.
+    fn pack(&self, codes: Vec<u8>) -> Vec<u8> {
+        codes
+    }
+
+    /// The `k` nearest of packed codes for a few `queries` (at most eight) at once.
+    fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a>;
+
+    /// What was learnt, to be saved.
+    fn arrays(&self) -> Vec<Array>;
+}
+
+/// Distances from one query to codes.
+pub trait Scorer {
+    /// Writes the distance of each of `codes`; smaller is nearer.
+    fn score(&mut self, codes: &[u8], distances: &mut [f32]);
+}
+
+/// The nearest of packed codes for a few queries.
+pub trait Scanner {
+    /// Reads the packed codes of `len` vectors, the first of which has id `first`.
+    ///
+    /// Blocks of one list are given in the order of their ids, each with whole blocks of the packing.
+    fn scan(&mut self, packed: &[u8], len: usize, first: u64);
+
+    /// For each query `(distance, id)`, nearest first, ties by id.
+    fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>>;
+}
+
+/// Why vectors were not encoded or searched.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EncodeError {
+    /// The vectors have another length.
+    #[error("vectors have {got} dimensions, the code was trained for {want}")]
+    Dim {
+        /// Values a vector.
+        got: usize,
+        /// Values the code takes.
+        want: usize,
+    },
+    /// A vector holds NaN or an infinity.
+    #[error("vector {row} holds a value that is not finite")]
+    NotFinite {
+        /// Its position.
+        row: usize,
+    },
+}
+
+/// Rows that one task encodes at once.
+const CHUNK: usize = 256;
+/// Queries that one scanner serves.
+const BATCH: usize = 4;
+
+impl dyn Codec + '_ {
+    /// The codes of `rows`, `rows.len() x code_len`, on the caller's rayon pool.
+    ///
+    /// # Errors
+    /// When the rows have another dimension than the code or hold a value that is not finite.
+    pub fn encode_all(&self, rows: Rows<'_, f32>) -> Result<Vec<u8>, EncodeError> {
+        self.check(rows)?;
+        let mut codes = vec![0; rows.len() * self.code_len()];
+        codes.par_chunks_mut(CHUNK * self.code_len()).enumerate().for_each(|(i, codes)| {
+            let end = (i * CHUNK + CHUNK).min(rows.len());
+            self.encode(rows.slice(i * CHUNK..end), codes);
+        });
+        Ok(codes)
+    }
+
+    fn check(&self, rows: Rows<'_, f32>) -> Result<(), EncodeError> {
+        if rows.dim() != self.dim() {
+            return Err(EncodeError::Dim { got: rows.dim(), want: self.dim() });
+        }
+        match rows.iter().position(|row| !row.iter().all(|v| v.is_finite())) {
+            Some(row) => Err(EncodeError::NotFinite { row }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The `k` nearest of `len` packed vectors for each query, by a pass over all of them; a few queries
+/// share each pass, and passes share the caller's rayon pool.
+///
+/// # Errors
+/// When the queries have another dimension than the code or hold a value that is not finite.
+pub fn search(
+    codec: &dyn Codec,
+    packed: &[u8],
+    len: usize,
+    queries: Rows<'_, f32>,
+    metric: Metric,
+    k: NonZeroUsize,
+) -> Result<Hits, EncodeError> {
+    codec.check(queries)?;
+    let batches: Vec<usize> = (0..queries.len()).step_by(BATCH).collect();
+    let found: Vec<_> = batches
+        .into_par_iter()
+        .flat_map_iter(|start| {
+            let end = (start + BATCH).min(queries.len());
+            let mut scanner = codec.scanner(queries.slice(start..end), metric, k.get());
+            scanner.scan(packed, len, 0);
+            scanner.finish()
+        })
+        .collect();
+    let mut hits = Hits::default();
+    for list in found {
+        hits.push(list.into_iter().map(|(distance, id)| Hit { id, distance }));
+    }
+    Ok(hits)
+}
