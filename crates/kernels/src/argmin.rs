@@ -5,13 +5,64 @@
 //! multiply-adds that starts at `|c|^2` and takes the values in order; every instruction set gives the
 //! same bits, and ties go to the lower row.
 
-use crate::widest::widest;
+use crate::Isa;
+use crate::block::Block;
 
 /// Rows side by side in a panel.
 const WIDTH: usize = 32;
 /// Values of the panels that are compared with all queries before the next ones: half of a small
 /// second-level cache.
 const CACHED: usize = 1 << 16;
+
+/// The two passes of one instruction set, over as many queries at once as stay in registers.
+macro_rules! instruction_set {
+    ($module:ident, $block:ty, nearest $n:literal, scores $s:literal $(, $feature:literal)?) => {
+        /// # Safety
+        /// Every function needs the instruction set that the module is named after.
+        mod $module {
+            use super::Panels;
+
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn nearest(panels: &Panels, queries: &[f32], ids: &mut [u32], scores: &mut [f32]) {
+                // SAFETY: the instruction set is present here.
+                unsafe { super::nearest_body::<$block, $n>(panels, queries, ids, scores) }
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn scores(panels: &Panels, queries: &[f32], first: usize, count: usize, out: &mut [f32]) {
+                // SAFETY: the instruction set is present here.
+                unsafe { super::scores_body::<$block, $s>(panels, queries, first, count, out) }
+            }
+        }
+    };
+}
+
+instruction_set!(scalar, [f32; crate::block::LANES], nearest 1, scores 1);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx2, crate::x86::Block256, nearest 2, scores 2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx512, crate::x86::Block512, nearest 6, scores 8, "avx512f,avx2,fma");
+#[cfg(target_arch = "aarch64")]
+instruction_set!(neon, crate::neon::Block128, nearest 2, scores 2, "neon");
+
+/// Calls the function of the instruction set that `$isa` proves.
+macro_rules! on {
+    ($isa:expr, $function:ident($($argument:expr),*)) => {
+        match $isa {
+            // SAFETY: plain Rust needs no instruction set.
+            Isa::Scalar => unsafe { scalar::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves AVX2 and FMA.
+            Isa::Avx2(_) => unsafe { avx2::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves AVX-512F.
+            Isa::Avx512(_) => unsafe { avx512::$function($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the token proves NEON.
+            Isa::Neon(_) => unsafe { neon::$function($($argument),*) },
+        }
+    };
+}
 
 /// One value of 32 rows, on cache lines of its own.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +140,7 @@ impl Panels {
         assert_eq!(ids.len(), scores.len(), "one score a query");
         ids.fill(0);
         scores.fill(f32::INFINITY);
-        nearest(self, queries, ids, scores);
+        on!(Isa::current(), nearest(self, queries, ids, scores));
     }
 
     /// Scores of `queries` (`n x dim`) against rows `first..first + width`, to `out`, `n x width`.
@@ -100,25 +151,13 @@ impl Panels {
     pub(crate) fn scores(&self, queries: &[f32], first: usize, width: usize, out: &mut [f32]) {
         assert!(first.is_multiple_of(WIDTH) && width.is_multiple_of(WIDTH), "rows come in panels");
         assert_eq!(out.len(), queries.len() / self.dim * width, "one score a pair");
-        let (first, width) = (first / WIDTH, width / WIDTH);
-        let values = &self.values[first * self.dim..][..width * self.dim];
-        write_scores(queries, self.dim, values, &self.starts[first..][..width], out);
+        on!(Isa::current(), scores(self, queries, first / WIDTH, width / WIDTH, out));
     }
 
     /// Rows with their padding.
     pub(crate) fn padded(&self) -> usize {
         self.starts.len() * WIDTH
     }
-}
-
-widest! {
-    fn nearest(panels: &Panels, queries: &[f32], ids: &mut [u32], scores: &mut [f32]);
-    avx512: nearest_body::<6>, avx2: nearest_body::<2>, plain: nearest_body::<2>
-}
-
-widest! {
-    fn write_scores(queries: &[f32], dim: usize, values: &[Lanes], starts: &[Lanes], out: &mut [f32]);
-    avx512: scores_body::<8>, avx2: scores_body::<3>, plain: scores_body::<2>
 }
 
 /// Groups of `R` queries side by side, value by value, so that the inner loop reads them in order; those
@@ -137,22 +176,37 @@ fn interleave<const R: usize>(queries: &[f32], dim: usize) -> Vec<[f32; R]> {
 }
 
 /// The scores of `R` interleaved queries against one panel.
+///
+/// # Safety
+/// The instruction set of `B` must be present.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "lanes of equal length, which the compiler keeps in registers")]
-fn panel_scores<const R: usize>(queries: &[[f32; R]], panel: &[Lanes], start: &Lanes) -> [[f32; WIDTH]; R] {
-    let mut sums = [start.0; R];
-    for (query, lanes) in queries.iter().zip(panel) {
-        for r in 0..R {
-            for j in 0..WIDTH {
-                sums[r][j] = query[r].mul_add(lanes.0[j], sums[r][j]);
+unsafe fn panel_scores<B: Block, const R: usize>(
+    queries: &[[f32; R]],
+    panel: &[Lanes],
+    start: &Lanes,
+) -> [B; R] {
+    // SAFETY: `Lanes` are 32 values; the token is the caller's.
+    unsafe {
+        let mut sums = [B::load(start.0.as_ptr()); R];
+        for (query, lanes) in queries.iter().zip(panel) {
+            let lanes = B::load(lanes.0.as_ptr());
+            for r in 0..R {
+                sums[r] = sums[r].fused(B::splat(query[r]), lanes);
             }
         }
+        sums
     }
-    sums
 }
 
+/// # Safety
+/// The instruction set of `B` must be present.
 #[inline(always)]
-fn nearest_body<const R: usize>(panels: &Panels, queries: &[f32], ids: &mut [u32], scores: &mut [f32]) {
+unsafe fn nearest_body<B: Block, const R: usize>(
+    panels: &Panels,
+    queries: &[f32],
+    ids: &mut [u32],
+    scores: &mut [f32],
+) {
     let dim = panels.dim;
     let side = interleave::<R>(queries, dim);
     let block = (CACHED / (dim * WIDTH)).max(1);
@@ -161,10 +215,11 @@ fn nearest_body<const R: usize>(panels: &Panels, queries: &[f32], ids: &mut [u32
         let first = (b * block * WIDTH) as u32;
         let groups = side.chunks_exact(dim).zip(ids.chunks_mut(R)).zip(scores.chunks_mut(R));
         for ((queries, ids), scores) in groups {
-            let (low, at) = lowest(queries, dim, values, starts);
+            // SAFETY: the token is the caller's.
+            let (low, at) = unsafe { lowest::<B, R>(queries, dim, values, starts) };
             for (r, (id, score)) in ids.iter_mut().zip(scores).enumerate() {
                 for j in 0..WIDTH {
-                    let (low, row) = (low[r][j], first + at[r][j] * WIDTH as u32 + j as u32);
+                    let (low, row) = (low[r][j], first + at[r][j].to_bits() * WIDTH as u32 + j as u32);
                     // Within a block lanes hold rows out of order; across blocks rows ascend.
                     if low < *score || (low == *score && row < *id) {
                         (*score, *id) = (low, row);
@@ -175,44 +230,64 @@ fn nearest_body<const R: usize>(panels: &Panels, queries: &[f32], ids: &mut [u32
     }
 }
 
-/// In each lane the least score of `R` interleaved queries, and the panel it is in.
+/// In each lane the least score of `R` interleaved queries, and the bits of the number of its panel.
+///
+/// # Safety
+/// The instruction set of `B` must be present.
 #[inline(always)]
-fn lowest<const R: usize>(
+unsafe fn lowest<B: Block, const R: usize>(
     queries: &[[f32; R]],
     dim: usize,
     values: &[Lanes],
     starts: &[Lanes],
-) -> ([[f32; WIDTH]; R], [[u32; WIDTH]; R]) {
-    let mut low = [[f32::INFINITY; WIDTH]; R];
-    let mut at = [[0u32; WIDTH]; R];
-    for (p, (panel, start)) in (0u32..).zip(values.chunks_exact(dim).zip(starts)) {
-        let sums = panel_scores(queries, panel, start);
-        for r in 0..R {
-            for j in 0..WIDTH {
-                let less = sums[r][j] < low[r][j];
-                low[r][j] = if less { sums[r][j] } else { low[r][j] };
-                at[r][j] = if less { p } else { at[r][j] };
+) -> ([[f32; WIDTH]; R], [[f32; WIDTH]; R]) {
+    // SAFETY: every array stored to has 32 values; the token is the caller's.
+    unsafe {
+        let mut low = [B::splat(f32::INFINITY); R];
+        let mut at = [B::zero(); R];
+        for (p, (panel, start)) in (0u32..).zip(values.chunks_exact(dim).zip(starts)) {
+            let sums = panel_scores::<B, R>(queries, panel, start);
+            let here = B::splat(f32::from_bits(p));
+            for r in 0..R {
+                sums[r].keep_less(&mut low[r], &mut at[r], here);
             }
         }
+        let mut out = ([[0.0; WIDTH]; R], [[0.0; WIDTH]; R]);
+        for r in 0..R {
+            low[r].store(out.0[r].as_mut_ptr());
+            at[r].store(out.1[r].as_mut_ptr());
+        }
+        out
     }
-    (low, at)
 }
 
+/// Scores against panels `first..first + count`.
+///
+/// # Safety
+/// The instruction set of `B` must be present.
 #[inline(always)]
-fn scores_body<const R: usize>(
+unsafe fn scores_body<B: Block, const R: usize>(
+    panels: &Panels,
     queries: &[f32],
-    dim: usize,
-    values: &[Lanes],
-    starts: &[Lanes],
+    first: usize,
+    count: usize,
     out: &mut [f32],
 ) {
-    let width = starts.len() * WIDTH;
+    let (dim, width) = (panels.dim, count * WIDTH);
+    let values = &panels.values[first * dim..][..count * dim];
+    let starts = &panels.starts[first..][..count];
     let side = interleave::<R>(queries, dim);
     for (side, out) in side.chunks_exact(dim).zip(out.chunks_mut(R * width)) {
+        let present = out.len() / width;
         for (p, (panel, start)) in values.chunks_exact(dim).zip(starts).enumerate() {
-            let sums = panel_scores(side, panel, start);
-            for (sums, out) in sums.iter().zip(out.chunks_exact_mut(width)) {
-                out[p * WIDTH..][..WIDTH].copy_from_slice(sums);
+            // SAFETY: the token is the caller's.
+            let sums = unsafe { panel_scores::<B, R>(side, panel, start) };
+            for r in 0..R {
+                if r < present {
+                    let to = &mut out[r * width + p * WIDTH..][..WIDTH];
+                    // SAFETY: `to` has 32 values; the token is the caller's.
+                    unsafe { sums[r].store(to.as_mut_ptr()) };
+                }
             }
         }
     }
@@ -239,7 +314,14 @@ mod tests {
             let panels = Panels::new(&rows, dim);
             let n = queries.len() / dim;
             let (mut ids, mut scores) = (vec![0; n], vec![0.0; n]);
-            panels.nearest(&queries, &mut ids, &mut scores);
+            for isa in Isa::present() {
+                ids.fill(0);
+                scores.fill(f32::INFINITY);
+                on!(isa, nearest(&panels, &queries, &mut ids, &mut scores));
+                let mut again = (vec![0; n], vec![0.0; n]);
+                panels.nearest(&queries, &mut again.0, &mut again.1);
+                prop_assert_eq!((&ids, &scores), (&again.0, &again.1), "{}", isa.name());
+            }
             let mut all = vec![0.0; n * panels.padded()];
             panels.scores(&queries, 0, panels.padded(), &mut all);
             for (i, query) in queries.chunks_exact(dim).enumerate() {

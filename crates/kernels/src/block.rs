@@ -34,6 +34,12 @@ pub(crate) trait Block: Copy {
     unsafe fn minus(self, other: Self) -> Self;
     /// The lanes folded in halves.
     unsafe fn sum(self) -> f32;
+    /// `value` in every lane.
+    unsafe fn splat(value: f32) -> Self;
+    /// Writes the 32 values to `to`, all of which must be writable.
+    unsafe fn store(self, to: *mut f32);
+    /// Where `self < low`, sets `low` to `self` and `at` to `here`; `at` and `here` may be any bits.
+    unsafe fn keep_less(self, low: &mut Self, at: &mut Self, here: Self);
 }
 
 /// What one pair of blocks adds to the accumulator.
@@ -266,6 +272,26 @@ impl Block for [f32; LANES] {
             self[j] -= other[j];
         }
         self
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller lets us write 32 values; an array needs no more alignment than a value.
+        unsafe { to.cast::<Self>().write(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_less(self, low: &mut Self, at: &mut Self, here: Self) {
+        for j in 0..LANES {
+            if self[j] < low[j] {
+                (low[j], at[j]) = (self[j], here[j]);
+            }
+        }
     }
 
     #[inline(always)]

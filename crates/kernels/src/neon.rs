@@ -2,7 +2,8 @@
 
 use crate::block::Block;
 use std::arch::aarch64::{
-    float32x4_t, vaddq_f32, vdupq_n_f32, vfmaq_f32, vgetq_lane_f32, vld1q_f32, vsubq_f32,
+    float32x4_t, vaddq_f32, vbslq_f32, vcltq_f32, vdupq_n_f32, vfmaq_f32, vgetq_lane_f32, vld1q_f32,
+    vst1q_f32, vsubq_f32,
 };
 
 /// Eight registers of four lanes: NEON.
@@ -47,6 +48,32 @@ impl Block for Block128 {
             self.0[i] = unsafe { vsubq_f32(self.0[i], other.0[i]) };
         }
         self
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: see the head of the impl.
+        Self([unsafe { vdupq_n_f32(value) }; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        for i in 0..8 {
+            // SAFETY: see the head of the impl; the offsets stay below 32.
+            unsafe { vst1q_f32(to.add(4 * i), self.0[i]) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_less(self, low: &mut Self, at: &mut Self, here: Self) {
+        for i in 0..8 {
+            // SAFETY: see the head of the impl.
+            unsafe {
+                let less = vcltq_f32(self.0[i], low.0[i]);
+                low.0[i] = vbslq_f32(less, self.0[i], low.0[i]);
+                at.0[i] = vbslq_f32(less, here.0[i], at.0[i]);
+            }
+        }
     }
 
     #[inline(always)]

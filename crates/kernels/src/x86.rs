@@ -2,11 +2,12 @@
 
 use crate::block::Block;
 use std::arch::x86_64::{
-    __m128, __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
-    _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_setzero_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_castps512_ps256, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_setzero_ps,
-    _mm512_shuffle_f64x2, _mm512_sub_ps,
+    __m128, __m256, __m512, _CMP_LT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
+    _mm256_add_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_shuffle_f64x2, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 /// Four registers of eight lanes: AVX2 and FMA.
@@ -59,6 +60,32 @@ impl Block for Block256 {
     }
 
     #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: see the head of the impls.
+        Self([unsafe { _mm256_set1_ps(value) }; 4])
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        for i in 0..4 {
+            // SAFETY: see the head of the impls; the offsets stay below 32.
+            unsafe { _mm256_storeu_ps(to.add(8 * i), self.0[i]) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_less(self, low: &mut Self, at: &mut Self, here: Self) {
+        for i in 0..4 {
+            // SAFETY: see the head of the impls.
+            unsafe {
+                let less = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[i], low.0[i]);
+                low.0[i] = _mm256_blendv_ps(low.0[i], self.0[i], less);
+                at.0[i] = _mm256_blendv_ps(at.0[i], here.0[i], less);
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn sum(self) -> f32 {
         let [a, b, c, d] = self.0;
         // SAFETY: see the head of the impls.
@@ -101,6 +128,33 @@ impl Block for Block512 {
     unsafe fn minus(self, other: Self) -> Self {
         // SAFETY: see the head of the impls.
         unsafe { Self([_mm512_sub_ps(self.0[0], other.0[0]), _mm512_sub_ps(self.0[1], other.0[1])]) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: see the head of the impls.
+        Self([unsafe { _mm512_set1_ps(value) }; 2])
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: see the head of the impls; the offset stays below 32.
+        unsafe {
+            _mm512_storeu_ps(to, self.0[0]);
+            _mm512_storeu_ps(to.add(16), self.0[1]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_less(self, low: &mut Self, at: &mut Self, here: Self) {
+        for i in 0..2 {
+            // SAFETY: see the head of the impls.
+            unsafe {
+                let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0[i], low.0[i]);
+                low.0[i] = _mm512_mask_mov_ps(low.0[i], less, self.0[i]);
+                at.0[i] = _mm512_mask_mov_ps(at.0[i], less, here.0[i]);
+            }
+        }
     }
 
     #[inline(always)]

@@ -118,7 +118,7 @@ impl Distances for [u32; GROUP] {
 }
 
 /// The distances of the group of rows that starts at row `row` of the tile to `Q` queries of `words` words;
-/// rows past the end have any.
+/// rows past the end have any. Tiles without columns take one query.
 ///
 /// # Safety
 /// The queries have `words` words, as the rows have; the instruction set of `D` must be present.
@@ -129,27 +129,27 @@ unsafe fn group<D: Distances, const Q: usize>(
     words: usize,
     queries: [*const u64; Q],
 ) -> [D; Q] {
-    if let Some(all) = tile.alone {
+    if Q == 1
+        && let Some(all) = tile.alone
+    {
         ask_ahead(all, row * tile.bytes, GROUP * tile.bytes);
     }
-    if let Some(columns) = tile.columns {
+    if Q > 1 || tile.columns.is_some() {
+        // With no way around the columns for several queries, their sums never leave the registers.
+        let columns = tile.columns.expect("several queries read columns");
         // SAFETY: columns are filled up to whole groups; the token is the caller's.
         return unsafe { D::of::<Q>(columns.add(row), tile.stride, words, queries) };
     }
     let rows = &tile.rows[row * tile.bytes..];
     let whole = tile.bytes == 8 * words && row + GROUP <= tile.count && cfg!(target_endian = "little");
-    // SAFETY: the token is the caller's.
-    let mut out = [unsafe { D::load([0; GROUP]) }; Q];
-    for q in 0..Q {
-        // SAFETY: there are 32 rows of `words` words; the token is the caller's.
-        let found = if whole { unsafe { D::of_rows(rows.as_ptr(), words, queries[q]) } } else { None };
-        // SAFETY: the caller lets us read `words` words; the token is the caller's.
-        out[q] = found.unwrap_or_else(|| unsafe {
-            let query = std::slice::from_raw_parts(queries[q], words);
-            D::load(one_by_one(query, rows, tile.bytes))
-        });
-    }
-    out
+    // SAFETY: there are 32 rows of `words` words; the token is the caller's.
+    let found = if whole { unsafe { D::of_rows(rows.as_ptr(), words, queries[0]) } } else { None };
+    // SAFETY: the caller lets us read `words` words; the token is the caller's.
+    let found = found.unwrap_or_else(|| unsafe {
+        let query = std::slice::from_raw_parts(queries[0], words);
+        D::load(one_by_one(query, rows, tile.bytes))
+    });
+    [found; Q]
 }
 
 /// Asks memory for what is read a page after the `len` bytes at `at`: by itself, hardware stops at the end of
@@ -252,7 +252,8 @@ unsafe fn scan_all<D: Distances, const MANY: usize>(
     let mut start = 0;
     while start < rows.len() / bytes {
         let tile = tiles.at(start);
-        for (queries, codes) in queries.chunks_mut(MANY).zip(codes.chunks(MANY * len)) {
+        let many = if tile.columns.is_some() { MANY } else { 1 };
+        for (queries, codes) in queries.chunks_mut(many).zip(codes.chunks(many * len)) {
             // SAFETY: as many codes as queries; the token is the caller's.
             unsafe {
                 match queries.len() {
