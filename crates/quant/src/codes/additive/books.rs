@@ -6,7 +6,7 @@ use rayon::prelude::*;
 /// Rows that one task handles.
 const CHUNK: usize = 512;
 /// Turns of the conjugate gradients; each starts from the books as they are.
-const TURNS: usize = 10;
+const TURNS: usize = 25;
 /// Pull towards the books as they are, in rows: it holds entries that few rows use.
 const PULL: f64 = 0.01;
 

@@ -8,13 +8,14 @@
 //!
 //! Sources: Zhang, Du and Wang, ICML 2014 (CQ, near-orthogonal NOCQ).
 
+use super::Group;
 use super::beam::Beam;
 use super::books::Books;
-use super::{Group, MAX_BOOKS};
+use super::local_search::pairs;
 use crate::codebook::{cluster, columns};
 use crate::{TrainError, Training};
 use data::Rows;
-use kernels::{Panels, SplitMix64, dot_tile};
+use kernels::{Panels, SplitMix64};
 use rayon::prelude::*;
 use std::collections::VecDeque;
 
@@ -38,20 +39,14 @@ pub(super) struct Composite {
     weight: f32,
     /// All entries of all books.
     panels: Panels,
-    /// `2 <c_mj, c_m'j'>`, `books x count x books x count`.
+    /// As in [`super::local_search`].
     pairs: Vec<f32>,
 }
 
 impl Composite {
     pub(super) fn new(books: &Books, width: usize, cross: f32, weight: f32) -> Self {
-        let entries = books.books * books.count;
-        let mut pairs = vec![0.0; entries * entries];
-        pairs.par_chunks_mut(books.count * entries).enumerate().for_each(|(book, out)| {
-            dot_tile(books.book(book), &books.values, books.dim, out);
-            out.iter_mut().for_each(|pair| *pair *= 2.0);
-        });
         let panels = Panels::new(&books.values, books.dim);
-        Self { start: Beam::new(books, width), cross, weight, panels, pairs }
+        Self { start: Beam::new(books, width), cross, weight, panels, pairs: pairs(books) }
     }
 
     /// Writes the code of each row, `n x books`, on the calling thread.
@@ -80,22 +75,21 @@ impl Composite {
 
     /// The best number of `book` given the others.
     fn best(&self, books: &Books, book: usize, numbers: &[u16], unary: &[f32], sums: &mut [f32]) -> u16 {
-        let (count, entries) = (books.count, books.books * books.count);
-        let mut at = [0; MAX_BOOKS];
-        for (other, &j) in numbers.iter().enumerate() {
-            at[other] = other * count + usize::from(j);
-        }
+        let count = books.count;
+        let row = |book: usize, other: usize| {
+            let j = usize::from(numbers[other]);
+            &self.pairs[((book * books.books + other) * count + j) * count..][..count]
+        };
         let others = || (0..books.books).filter(|&other| other != book);
         // What the others' inner products among themselves deviate by, before this book adds its own.
         let mut rest = -self.cross;
         for other in others() {
-            let row = &self.pairs[at[other] * entries..][..entries];
-            rest += others().take_while(|&before| before < other).map(|before| row[at[before]]).sum::<f32>();
+            let before = others().take_while(|&before| before < other);
+            rest += before.map(|before| row(other, before)[usize::from(numbers[other])]).sum::<f32>();
         }
         sums.fill(0.0);
         for other in others() {
-            let row = &self.pairs[at[other] * entries + book * count..][..count];
-            sums.iter_mut().zip(row).for_each(|(sum, pair)| *sum += pair);
+            sums.iter_mut().zip(row(book, other)).for_each(|(sum, pair)| *sum += pair);
         }
         let mut best = (0, f32::INFINITY);
         for (j, (sum, unary)) in (0u16..).zip(sums.iter().zip(&unary[book * count..][..count])) {
@@ -143,7 +137,7 @@ fn improve_all(composite: &Composite, books: &Books, rows: Rows<'_, f32>, number
 }
 
 /// Books of which each has values of its own: k-means of a piece of the rows, zeros elsewhere.
-fn product_books(rows: Rows<'_, f32>, books: usize, count: usize, seed: u64) -> Books {
+pub(super) fn product_books(rows: Rows<'_, f32>, books: usize, count: usize, seed: u64) -> Books {
     let dim = rows.dim();
     let mut values = vec![0.0; books * count * dim];
     for (book, values) in values.chunks_exact_mut(count * dim).enumerate() {

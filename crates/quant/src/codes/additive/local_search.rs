@@ -9,8 +9,9 @@
 //! Sources: Martinez, Clement, Hoos and Little, ECCV 2016 (LSQ, ICM); Martinez, Zakhmi, Hoos and Little, ECCV
 //! 2018 (LSQ++, SR-D).
 
-use super::beam::{self, Beam};
+use super::beam::Beam;
 use super::books::Books;
+use super::composite::product_books;
 use crate::matrix::normal;
 use crate::transforms::mean;
 use crate::{TrainError, Training};
@@ -19,7 +20,7 @@ use kernels::{Panels, SplitMix64, dot_tile, least_sum};
 use rayon::prelude::*;
 
 /// Rows that are searched together: the pair tables of a book are read once for all.
-const ROWS: usize = 128;
+const ROWS: usize = 256;
 /// Numbers changed at random in each turn of the search: half of them, and no more than this.
 const CHANGED: usize = 4;
 /// Passes over all books in each turn.
@@ -37,19 +38,14 @@ pub(super) struct LocalSearch {
     turns: usize,
     /// All entries of all books.
     panels: Panels,
-    /// `p`, `books x count x books x count`.
+    /// `p[m',j'][m,j]` as `[m][m'][j'][j]`: setting a book's number reads one part of it.
     pairs: Vec<f32>,
 }
 
 impl LocalSearch {
     /// Searches for `turns` turns from the code of a beam of `width`.
     pub(super) fn new(books: &Books, width: usize, turns: usize) -> Self {
-        let entries = books.books * books.count;
-        let mut pairs = vec![0.0; entries * entries];
-        pairs.par_chunks_mut(books.count * entries).enumerate().for_each(|(book, out)| {
-            dot_tile(books.book(book), &books.values, books.dim, out);
-            out.iter_mut().for_each(|pair| *pair *= 2.0);
-        });
+        let pairs = pairs(books);
         Self { start: Beam::new(books, width), turns, panels: Panels::new(&books.values, books.dim), pairs }
     }
 
@@ -94,10 +90,15 @@ impl LocalSearch {
             for i in (1..m).rev() {
                 order.swap(i, random.below(i + 1));
             }
+            // Numbers set since one last changed: when all have been, nothing more will.
+            let mut settled = vec![0; rows.len()];
             for _ in 0..PASSES {
                 for &book in &order {
-                    for (tried, unary) in tried.chunks_exact_mut(m).zip(unary.chunks_exact(padded)) {
-                        tried[book] = self.best(books, book, tried, unary);
+                    let each = tried.chunks_exact_mut(m).zip(unary.chunks_exact(padded)).zip(&mut settled);
+                    for ((tried, unary), settled) in each.filter(|(_, settled)| **settled < m) {
+                        let best = self.best(books, book, tried, unary);
+                        *settled = if best == tried[book] { *settled + 1 } else { 1 };
+                        tried[book] = best;
                     }
                 }
             }
@@ -112,33 +113,48 @@ impl LocalSearch {
         }
     }
 
+    /// The pairs of entry `j` of `other` with the entries of `book`.
+    fn row(&self, books: &Books, book: usize, other: usize, j: u16) -> &[f32] {
+        let count = books.count;
+        &self.pairs[((book * books.books + other) * count + usize::from(j)) * count..][..count]
+    }
+
     /// The best number of `book` given the others.
     fn best(&self, books: &Books, book: usize, numbers: &[u16], unary: &[f32]) -> u16 {
-        let (count, entries) = (books.count, books.books * books.count);
+        let count = books.count;
         let mut rows: [&[f32]; super::MAX_BOOKS] = [&[]; super::MAX_BOOKS];
         rows[0] = &unary[book * count..][..count];
         let others = numbers.iter().enumerate().filter(|(other, _)| *other != book);
         for (slot, (other, &j)) in rows[1..].iter_mut().zip(others) {
-            *slot = &self.pairs[(other * count + usize::from(j)) * entries + book * count..][..count];
+            *slot = self.row(books, book, other, j);
         }
         least_sum(&rows[..books.books]).0 as u16
     }
 
     /// The squared error of a code, less `|x|^2`.
     fn error(&self, books: &Books, numbers: &[u16], unary: &[f32]) -> f32 {
-        let (count, entries) = (books.count, books.books * books.count);
-        let at = |book: usize| book * count + usize::from(numbers[book]);
         let mut sum = 0.0;
-        for book in 0..books.books {
-            sum += unary[at(book)];
-            let row = &self.pairs[at(book) * entries..][..entries];
-            sum += (0..book).map(|other| row[at(other)]).sum::<f32>();
+        for (book, &j) in numbers.iter().enumerate() {
+            sum += unary[book * books.count + usize::from(j)];
+            let before = numbers[..book].iter().enumerate();
+            sum += before.map(|(other, &i)| self.row(books, book, other, i)[usize::from(j)]).sum::<f32>();
         }
         sum
     }
 }
 
-/// Starts from residual books, then fits and searches by turns while noise on the books cools.
+/// Twice the inner products of all entries, as `[m][m'][j'][j]`.
+pub(super) fn pairs(books: &Books) -> Vec<f32> {
+    let (m, tile) = (books.books, books.count * books.count);
+    let mut pairs = vec![0.0; m * m * tile];
+    pairs.par_chunks_mut(tile).enumerate().for_each(|(i, out)| {
+        dot_tile(books.book(i % m), books.book(i / m), books.dim, out);
+        out.iter_mut().for_each(|pair| *pair *= 2.0);
+    });
+    pairs
+}
+
+/// Starts from product books, then fits and searches by turns while noise on the books cools.
 pub(super) fn train(
     rows: Rows<'_, f32>,
     books: usize,
@@ -146,8 +162,9 @@ pub(super) fn train(
     width: usize,
     training: &Training<'_>,
 ) -> Result<Books, TrainError> {
-    let mut all = beam::train(rows, books, count, width, training)?;
-    let mut numbers = Beam::new(&all, width).encode_all(&all, rows);
+    let mut all = product_books(rows, books, count, training.seed);
+    let mut numbers = vec![0; rows.len() * books];
+    LocalSearch::new(&all, width, 0).improve_all(&all, rows, &mut numbers, training.seed);
     let spread = spread(rows);
     let mut best = (f64::INFINITY, all.clone());
     for round in 0..ROUNDS {
@@ -212,7 +229,7 @@ mod tests {
     fn searching_longer_never_leaves_more() {
         let data = noise(600 * 12, 3);
         let rows = Rows::new(&data, 12).unwrap();
-        let books = beam::train(rows, 4, 16, 2, &Training::seeded(1)).unwrap();
+        let books = super::super::beam::train(rows, 4, 16, 2, &Training::seeded(1)).unwrap();
         let left = |turns| {
             let mut numbers = vec![0; 600 * 4];
             LocalSearch::new(&books, 2, turns).encode(&books, rows, &mut numbers);

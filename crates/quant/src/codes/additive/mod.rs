@@ -83,7 +83,7 @@ const NAMES: [(&str, Method, bool); 6] = [
 impl Method {
     fn width(self) -> usize {
         match self {
-            Self::Residual => 8,
+            Self::Residual => 5,
             Self::Joint => 16,
             Self::LocalSearch | Self::Composite => 5,
         }
@@ -565,7 +565,7 @@ mod tests {
         let same = |word: &str| AdditiveConfig::parse(word).unwrap().unwrap().to_string();
         assert_eq!(same("RQ8x8_Nqint8"), "RQ8x8");
         assert_eq!(same("LSQ8x8_Ncqint8"), "LSQ8x8");
-        assert_eq!(same("RQ8x8_B8"), "RQ8x8");
+        assert_eq!(same("RQ8x8_B5"), "RQ8x8");
         assert_eq!(same("PRQ2x4x8_Nqint4_B16"), "PRQ2x4x8_B16_Nqint4");
     }
 }
