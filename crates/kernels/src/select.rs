@@ -1,5 +1,7 @@
 //! Small selections over many values: which are low, and where a sum of rows is least.
 
+use crate::Isa;
+use crate::block::{Block, LANES};
 use crate::widest::widest;
 
 /// Appends `first + j` for each `values[j]` that is at most `limit`, in order.
@@ -12,16 +14,13 @@ pub fn below(values: &[f32], limit: f32, first: u32, found: &mut Vec<u32>) {
 /// Rows are added in their order.
 ///
 /// # Panics
-/// When there is no row, the first is empty or longer than 4096, or their lengths differ.
+/// When there is no row, the first is empty, or their lengths differ.
 #[must_use]
 pub fn least_sum(rows: &[&[f32]]) -> (usize, f32) {
     let len = rows[0].len();
-    assert!((1..=LONGEST).contains(&len) && rows.iter().all(|row| row.len() == len), "rows of one length");
-    least(rows)
+    assert!(len > 0 && rows.iter().all(|row| row.len() == len), "rows of one length");
+    least(Isa::current(), rows)
 }
-
-/// Longest rows of [`least_sum`].
-const LONGEST: usize = 4096;
 
 widest! {
     fn select(values: &[f32], limit: f32, first: u32, found: &mut Vec<u32>);
@@ -45,40 +44,98 @@ fn select_body(values: &[f32], limit: f32, first: u32, found: &mut Vec<u32>) {
     found.extend((first + done..).zip(rest).filter(|(_, value)| **value <= limit).map(|(at, _)| at));
 }
 
-widest! {
-    fn least(rows: &[&[f32]]) -> (usize, f32);
-    avx512: least_body, avx2: least_body, plain: least_body
+/// The least of a sum on one instruction set, `$blocks` blocks of 32 values at once: as many as stay in
+/// registers.
+macro_rules! instruction_set {
+    ($module:ident, $block:ty, $blocks:literal $(, $feature:literal)?) => {
+        /// # Safety
+        /// The function needs the instruction set that the module is named after.
+        mod $module {
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn least(rows: &[&[f32]]) -> (usize, f32) {
+                // SAFETY: the instruction set is present here.
+                unsafe { super::least_body::<$block, $blocks>(rows) }
+            }
+        }
+    };
 }
 
+instruction_set!(scalar, [f32; crate::block::LANES], 1);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx2, crate::x86::Block256, 2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx512, crate::x86::Block512, 8, "avx512f,avx2,fma");
+#[cfg(target_arch = "aarch64")]
+instruction_set!(neon, crate::neon::Block128, 2, "neon");
+
+fn least(isa: Isa, rows: &[&[f32]]) -> (usize, f32) {
+    match isa {
+        // SAFETY: plain Rust needs no instruction set.
+        Isa::Scalar => unsafe { scalar::least(rows) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the token proves AVX2 and FMA.
+        Isa::Avx2(_) => unsafe { avx2::least(rows) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the token proves AVX-512F.
+        Isa::Avx512(_) => unsafe { avx512::least(rows) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: the token proves NEON.
+        Isa::Neon(_) => unsafe { neon::least(rows) },
+    }
+}
+
+/// Rows have one length, which is not zero (checked by the caller).
+///
+/// # Safety
+/// The instruction set of `B` must be present.
 #[inline(always)]
-fn least_body(rows: &[&[f32]]) -> (usize, f32) {
-    /// Values that are added before the next ones: they stay in registers.
-    const TILE: usize = 64;
-    let mut best = (0, f32::INFINITY);
-    for start in (0..rows[0].len()).step_by(TILE) {
-        let end = (start + TILE).min(rows[0].len());
-        let mut sums = [f32::INFINITY; TILE];
-        if end - start == TILE {
-            sums.copy_from_slice(&rows[0][start..end]);
+unsafe fn least_body<B: Block, const N: usize>(rows: &[&[f32]]) -> (usize, f32) {
+    let len = rows[0].len();
+    // SAFETY: `at + 32 N <= len` in the first loop, `at + 32 <= len` in the second; the token is the caller's.
+    let (low, places, mut at) = unsafe {
+        let (mut low, mut place) = (B::splat(f32::INFINITY), B::zero());
+        let mut at = 0;
+        while at + N * LANES <= len {
+            let mut sums = [B::zero(); N];
+            for (n, sum) in sums.iter_mut().enumerate() {
+                *sum = B::load(rows[0].as_ptr().add(at + n * LANES));
+            }
             for row in &rows[1..] {
-                for (sum, value) in sums.iter_mut().zip(&row[start..end]) {
-                    *sum += value;
+                for n in 0..N {
+                    sums[n] = sums[n].plus(B::load(row.as_ptr().add(at + n * LANES)));
                 }
             }
-        } else {
-            sums[..end - start].copy_from_slice(&rows[0][start..end]);
-            for row in &rows[1..] {
-                sums.iter_mut().zip(&row[start..end]).for_each(|(sum, value)| *sum += value);
+            for (n, sum) in sums.into_iter().enumerate() {
+                sum.keep_less(&mut low, &mut place, B::splat(f32::from_bits((at + n * LANES) as u32)));
             }
+            at += N * LANES;
         }
-        let mut low = [f32::INFINITY; 16];
-        for sums in sums.as_chunks::<16>().0 {
-            low.iter_mut().zip(sums).for_each(|(low, &sum)| *low = if sum < *low { sum } else { *low });
+        while at + LANES <= len {
+            let mut sum = B::load(rows[0].as_ptr().add(at));
+            for row in &rows[1..] {
+                sum = sum.plus(B::load(row.as_ptr().add(at)));
+            }
+            sum.keep_less(&mut low, &mut place, B::splat(f32::from_bits(at as u32)));
+            at += LANES;
         }
-        let low = low.into_iter().fold(f32::INFINITY, f32::min);
-        if low < best.1 {
-            best = (start + sums.iter().position(|&sum| sum == low).unwrap_or(0), low);
+        let (mut lows, mut places) = ([0.0; LANES], [0.0; LANES]);
+        low.store(lows.as_mut_ptr());
+        place.store(places.as_mut_ptr());
+        (lows, places, at)
+    };
+    let mut best = (0, f32::INFINITY);
+    for (lane, (low, place)) in low.into_iter().zip(places).enumerate() {
+        let place = place.to_bits() as usize + lane;
+        if low < best.1 || (low == best.1 && place < best.0) {
+            best = (place, low);
         }
+    }
+    while at < len {
+        let sum = rows[1..].iter().fold(rows[0][at], |sum, row| sum + row[at]);
+        if sum < best.1 {
+            best = (at, sum);
+        }
+        at += 1;
     }
     best
 }
@@ -99,7 +156,9 @@ mod tests {
             let views: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
             let sums: Vec<f32> = (0..rows[0].len()).map(|j| rows.iter().map(|row| row[j]).sum()).collect();
             let best = (0..sums.len()).min_by(|&a, &b| sums[a].total_cmp(&sums[b])).unwrap();
-            prop_assert_eq!(least_sum(&views), (best, sums[best]));
+            for isa in Isa::present() {
+                prop_assert_eq!(least(isa, &views), (best, sums[best]), "{}", isa.name());
+            }
             let mut found = Vec::new();
             below(&sums, limit, first, &mut found);
             let want: Vec<u32> =
