@@ -101,8 +101,8 @@ unsafe fn least_body<B: Block, const N: usize>(rows: &[&[f32]]) -> (usize, f32) 
                 *sum = B::load(rows[0].as_ptr().add(at + n * LANES));
             }
             for row in &rows[1..] {
-                for n in 0..N {
-                    sums[n] = sums[n].plus(B::load(row.as_ptr().add(at + n * LANES)));
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.plus(B::load(row.as_ptr().add(at + n * LANES)));
                 }
             }
             for (n, sum) in sums.into_iter().enumerate() {

@@ -2,8 +2,8 @@
 //!
 //! Source: Babenko and Lempitsky, CVPR 2014: section 3.1 (beam search), 3.2 (least squares).
 
-use super::beam;
 use super::books::Books;
+use super::composite::product_books;
 use crate::{TrainError, Training};
 use data::Rows;
 use kernels::{Panels, below};
@@ -131,7 +131,7 @@ fn nth_least(values: &[f32], n: usize) -> f32 {
     *values.select_nth_unstable_by(at, f32::total_cmp).1
 }
 
-/// Starts from residual books, then codes and fits by turns.
+/// Starts from product books, then codes and fits by turns.
 pub(super) fn train(
     rows: Rows<'_, f32>,
     books: usize,
@@ -139,7 +139,7 @@ pub(super) fn train(
     width: usize,
     training: &Training<'_>,
 ) -> Result<Books, TrainError> {
-    let mut all = beam::train(rows, books, count, width.min(5), training)?;
+    let mut all = product_books(rows, books, count, training.seed);
     let mut numbers = Joint::new(&all, width).encode_all(&all, rows);
     let mut best = (all.distortion(rows, &numbers), all.clone());
     for turn in 0..TURNS {

@@ -24,7 +24,7 @@ const ROWS: usize = 256;
 /// Numbers changed at random in each turn of the search: half of them, and no more than this.
 const CHANGED: usize = 4;
 /// Passes over all books in each turn.
-const PASSES: usize = 4;
+const PASSES: usize = 3;
 /// Turns of the search: when vectors are encoded, and in training.
 pub(super) const TURNS: usize = 16;
 const TRAINING_TURNS: usize = 8;

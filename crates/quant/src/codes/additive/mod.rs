@@ -85,7 +85,7 @@ impl Method {
         match self {
             Self::Residual => 5,
             Self::Joint => 16,
-            Self::LocalSearch | Self::Composite => 5,
+            Self::LocalSearch | Self::Composite => 2,
         }
     }
 }
