@@ -282,7 +282,8 @@ fn direction(slope: &[f64], memory: &VecDeque<(Vec<f64>, Vec<f64>)>, first: f64)
         out.iter_mut().zip(turned).for_each(|(v, turned)| *v -= share * turned);
         shares.push(share);
     }
-    let scale = usable().last().map_or(first, |(moved, turned)| inner(moved, turned) / inner(turned, turned));
+    let scale =
+        usable().next_back().map_or(first, |(moved, turned)| inner(moved, turned) / inner(turned, turned));
     out.iter_mut().for_each(|v| *v *= scale);
     for ((moved, turned), share) in usable().zip(shares.into_iter().rev()) {
         let back = inner(turned, &out) / inner(moved, turned);
@@ -328,14 +329,14 @@ mod tests {
         let numbers: Vec<u16> = (0..100).map(|_| random.below(3) as u16).collect();
         let descent = Descent { rows, numbers: &numbers, cross: 0.1, weight: 0.7 };
         let (_, slope) = descent.slope(&books);
-        for at in 0..24 {
+        for (at, slope) in slope.iter().enumerate() {
             let at_offset = |by: f32| {
                 let mut books = books.clone();
                 books.values[at] += by;
                 descent.slope(&books).0
             };
             let want = (at_offset(1e-2) - at_offset(-1e-2)) / 2e-2;
-            assert!((slope[at] - want).abs() < 1e-2 * want.abs().max(1.0), "{at}: {} not {want}", slope[at]);
+            assert!((slope - want).abs() < 1e-2 * want.abs().max(1.0), "{at}: {slope} not {want}");
         }
     }
 
