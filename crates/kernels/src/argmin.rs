@@ -148,14 +148,15 @@ impl Panels {
     /// # Panics
     /// When `first` or `width` is no multiple of 32, the range leaves the padded rows, or `out` has
     /// another size.
-    pub(crate) fn scores(&self, queries: &[f32], first: usize, width: usize, out: &mut [f32]) {
+    pub fn scores(&self, queries: &[f32], first: usize, width: usize, out: &mut [f32]) {
         assert!(first.is_multiple_of(WIDTH) && width.is_multiple_of(WIDTH), "rows come in panels");
         assert_eq!(out.len(), queries.len() / self.dim * width, "one score a pair");
         on!(Isa::current(), scores(self, queries, first / WIDTH, width / WIDTH, out));
     }
 
-    /// Rows with their padding.
-    pub(crate) fn padded(&self) -> usize {
+    /// Rows with their padding, a multiple of 32.
+    #[must_use]
+    pub fn padded(&self) -> usize {
         self.starts.len() * WIDTH
     }
 }

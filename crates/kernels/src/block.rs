@@ -32,6 +32,8 @@ pub(crate) trait Block: Copy {
     unsafe fn fused(self, a: Self, b: Self) -> Self;
     /// `self - other`.
     unsafe fn minus(self, other: Self) -> Self;
+    /// `self + other`.
+    unsafe fn plus(self, other: Self) -> Self;
     /// The lanes folded in halves.
     unsafe fn sum(self) -> f32;
     /// `value` in every lane.
@@ -292,6 +294,14 @@ impl Block for [f32; LANES] {
                 (low[j], at[j]) = (self[j], here[j]);
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn plus(mut self, other: Self) -> Self {
+        for j in 0..LANES {
+            self[j] += other[j];
+        }
+        self
     }
 
     #[inline(always)]

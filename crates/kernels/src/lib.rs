@@ -34,6 +34,7 @@ mod neon;
 mod prefetch;
 mod random;
 mod reservoir;
+mod select;
 mod top_k;
 mod widest;
 #[cfg(target_arch = "x86_64")]
@@ -57,4 +58,5 @@ pub use nearest::{dot_nearest, l2_nearest};
 pub use prefetch::prefetch;
 pub use random::SplitMix64;
 pub use reservoir::Reservoir;
+pub use select::{below, least_sum};
 pub use top_k::TopK;

@@ -77,6 +77,15 @@ impl Block for Block128 {
     }
 
     #[inline(always)]
+    unsafe fn plus(mut self, other: Self) -> Self {
+        for i in 0..8 {
+            // SAFETY: see the head of the impl.
+            self.0[i] = unsafe { vaddq_f32(self.0[i], other.0[i]) };
+        }
+        self
+    }
+
+    #[inline(always)]
     unsafe fn sum(mut self) -> f32 {
         // SAFETY: see the head of the impl.
         unsafe {

@@ -86,6 +86,15 @@ impl Block for Block256 {
     }
 
     #[inline(always)]
+    unsafe fn plus(mut self, other: Self) -> Self {
+        for i in 0..4 {
+            // SAFETY: see the head of the impls.
+            self.0[i] = unsafe { _mm256_add_ps(self.0[i], other.0[i]) };
+        }
+        self
+    }
+
+    #[inline(always)]
     unsafe fn sum(self) -> f32 {
         let [a, b, c, d] = self.0;
         // SAFETY: see the head of the impls.
@@ -155,6 +164,15 @@ impl Block for Block512 {
                 at.0[i] = _mm512_mask_mov_ps(at.0[i], less, here.0[i]);
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn plus(mut self, other: Self) -> Self {
+        for i in 0..2 {
+            // SAFETY: see the head of the impls.
+            self.0[i] = unsafe { _mm512_add_ps(self.0[i], other.0[i]) };
+        }
+        self
     }
 
     #[inline(always)]

@@ -10,7 +10,8 @@
 //! Van Loan, Matrix Computations, section 8.2.4); any `P` gives the same cells, a good one sooner.
 
 use super::assign::{Cells, each_chunk, fill_empty};
-use crate::{Isa, Panels, SplitMix64, widest::widest};
+use crate::select::below;
+use crate::{Isa, Panels, SplitMix64};
 
 /// Fewer cells or dimensions are compared faster whole.
 const LEAST_CELLS: usize = 512;
@@ -172,26 +173,6 @@ impl<'a> Search<'a> {
             }
         }
         measured
-    }
-}
-
-widest! {
-    /// Appends `first + j` for each of `bounds` that is at most `limit`.
-    fn below(bounds: &[f32], limit: f32, first: u32, near: &mut Vec<u32>);
-    avx512: below_body, avx2: below_body, plain: below_body
-}
-
-#[inline(always)]
-fn below_body(bounds: &[f32], limit: f32, first: u32, near: &mut Vec<u32>) {
-    for (block, bounds) in (0u32..).zip(bounds.as_chunks::<32>().0) {
-        let mut mask = 0u32;
-        for (j, bound) in bounds.iter().enumerate() {
-            mask |= u32::from(*bound <= limit) << j;
-        }
-        while mask != 0 {
-            near.push(first + block * 32 + mask.trailing_zeros());
-            mask &= mask - 1;
-        }
     }
 }
 

@@ -13,7 +13,10 @@
 //! | `PQ32x4fs` | `m / 2` | the same, scanned in registers |
 //! | `APQ32x4fs_T0.2` | `m / 2` | the same, for inner products |
 //! | `PQ16x8ht54` | `m` | the same, behind a gate of differing bits |
+//! | `RQ8x8`, `AQ8x8`, `LSQ8x8`, `PRQ2x4x8`, `PLSQ2x4x8` | `m b / 8 + 1` | sums of entries of books |
+//! | `NOCQ8x8` | `m b / 8` | the same, without a norm |
 
+mod additive;
 mod anisotropic;
 mod full;
 mod half;
@@ -24,6 +27,7 @@ mod pq_fast_scan;
 mod scalar;
 mod sign;
 
+pub use additive::{Additive, AdditiveConfig, Method, Norm};
 pub use anisotropic::{Anisotropic, AnisotropicConfig};
 pub use full::{Full, FullConfig};
 pub use half::{Half, HalfConfig};
@@ -112,4 +116,6 @@ codes! {
     Anisotropic(AnisotropicConfig),
     /// Centroids of sub-spaces, numbered so that differing bits tell of distance.
     Polysemous(PolysemousConfig),
+    /// Sums of entries of books.
+    Additive(AdditiveConfig),
 }
