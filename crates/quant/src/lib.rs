@@ -14,11 +14,14 @@
 
 mod array;
 mod chain;
+mod codebook;
 mod codec;
 pub mod codes;
 mod file;
+mod matrix;
 mod scan;
 mod spec;
+mod tables;
 mod training;
 pub mod transforms;
 
@@ -26,7 +29,7 @@ pub use array::{Array, Arrays, RestoreError, Values};
 pub use chain::Chain;
 pub use codec::{Codec, Config, EncodeError, Scanner, Scorer, search};
 pub use file::{LoadError, SaveError, load, save};
-pub use scan::ByScore;
+pub use scan::{ByDecoding, ByScore, Decoded};
 pub use spec::{ParseSpecError, Spec};
 pub use training::{TrainError, Training};
 pub use transforms::{Frame, Transform, TransformConfig};

@@ -1,8 +1,8 @@
-//! A scan by any code's scorer: one block of codes at a time, no packing.
+//! Scans of codes in the order they are stored: by any code's scorer, or by decoding.
 
 use crate::{Codec, Scanner, Scorer};
 use data::{Metric, Rows};
-use kernels::TopK;
+use kernels::{Isa, TopK};
 
 /// Codes scored at once: their distances stay in the cache.
 const BLOCK: usize = 256;
@@ -30,11 +30,7 @@ impl Scanner for ByScore<'_> {
             let distances = &mut distances[..codes.len() / self.code_len];
             for (scorer, top) in &mut self.queries {
                 scorer.score(codes, distances);
-                for (id, &distance) in (id..).zip(&*distances) {
-                    if top.would_keep(distance) {
-                        top.push(distance, id);
-                    }
-                }
+                offer(top, distances, id);
             }
             id += distances.len() as u64;
         }
@@ -42,5 +38,99 @@ impl Scanner for ByScore<'_> {
 
     fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>> {
         self.queries.into_iter().map(|(_, top)| top.into_sorted()).collect()
+    }
+}
+
+/// Vectors decoded at once: they stay in the second cache.
+const DECODED: usize = 64;
+
+/// Writes the distances of `queries` to `rows`, both row-major: all rows of the first query first.
+fn measure(queries: &[f32], rows: &[f32], dim: usize, metric: Metric, distances: &mut [f32]) {
+    let isa = Isa::current();
+    match metric {
+        Metric::L2 => isa.l2_tile(queries, rows, dim, distances),
+        Metric::Dot => {
+            isa.dot_tile(queries, rows, dim, distances);
+            distances.iter_mut().for_each(|distance| *distance = -*distance);
+        }
+    }
+}
+
+/// The scorer of codes that decode fast: distances to the decoded vectors.
+pub struct Decoded<'a> {
+    codec: &'a dyn Codec,
+    query: Vec<f32>,
+    metric: Metric,
+    rows: Vec<f32>,
+}
+
+impl<'a> Decoded<'a> {
+    /// Scores codes of `codec` for `query`.
+    #[must_use]
+    pub fn new(codec: &'a dyn Codec, query: &[f32], metric: Metric) -> Self {
+        Self { codec, query: query.to_vec(), metric, rows: vec![0.0; DECODED * codec.dim()] }
+    }
+}
+
+impl Scorer for Decoded<'_> {
+    fn score(&mut self, codes: &[u8], distances: &mut [f32]) {
+        let (dim, code_len) = (self.codec.dim(), self.codec.code_len());
+        for (codes, distances) in codes.chunks(DECODED * code_len).zip(distances.chunks_mut(DECODED)) {
+            let rows = &mut self.rows[..distances.len() * dim];
+            self.codec.decode(codes, rows);
+            measure(&self.query, rows, dim, self.metric, distances);
+        }
+    }
+}
+
+/// The scanner of codes that decode fast: each is decoded once for all queries. Finds what
+/// [`Decoded`] says, to the bit.
+pub struct ByDecoding<'a> {
+    codec: &'a dyn Codec,
+    queries: Vec<f32>,
+    metric: Metric,
+    rows: Vec<f32>,
+    tops: Vec<TopK>,
+}
+
+impl<'a> ByDecoding<'a> {
+    /// Scans codes of `codec`.
+    #[must_use]
+    pub fn new(codec: &'a dyn Codec, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Self {
+        let tops = vec![TopK::new(k); queries.len()];
+        let rows = vec![0.0; DECODED * codec.dim()];
+        Self { codec, queries: queries.as_slice().to_vec(), metric, rows, tops }
+    }
+}
+
+impl Scanner for ByDecoding<'_> {
+    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+        let (dim, code_len) = (self.codec.dim(), self.codec.code_len());
+        let mut distances = vec![0.0; self.tops.len() * DECODED];
+        let mut id = first;
+        for codes in packed[..len * code_len].chunks(DECODED * code_len) {
+            let count = codes.len() / code_len;
+            let rows = &mut self.rows[..count * dim];
+            self.codec.decode(codes, rows);
+            let distances = &mut distances[..self.tops.len() * count];
+            measure(&self.queries, rows, dim, self.metric, distances);
+            for (top, distances) in self.tops.iter_mut().zip(distances.chunks_exact(count)) {
+                offer(top, distances, id);
+            }
+            id += count as u64;
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>> {
+        self.tops.into_iter().map(TopK::into_sorted).collect()
+    }
+}
+
+/// Offers `distances`, the first of which has id `first`.
+fn offer(top: &mut TopK, distances: &[f32], first: u64) {
+    for (id, &distance) in (first..).zip(distances) {
+        if top.would_keep(distance) {
+            top.push(distance, id);
+        }
     }
 }

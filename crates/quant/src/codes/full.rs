@@ -5,11 +5,10 @@
 use crate::spec::setting;
 use crate::training::check_rows;
 use crate::{
-    Array, Arrays, ByScore, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError,
-    Training,
+    Array, Arrays, ByDecoding, Codec, Config, Decoded, ParseSpecError, RestoreError, Scanner, Scorer,
+    TrainError, Training,
 };
 use data::{Metric, Rows};
-use kernels::Isa;
 use std::fmt;
 
 /// `Flat`.
@@ -70,34 +69,14 @@ impl Codec for Full {
     }
 
     fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
-        Box::new(FullScorer { codec: self, query: query.to_vec(), metric, row: vec![0.0; self.dim] })
+        Box::new(Decoded::new(self, query, metric))
     }
 
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
-        Box::new(ByScore::new(self, queries, metric, k))
+        Box::new(ByDecoding::new(self, queries, metric, k))
     }
 
     fn arrays(&self) -> Vec<Array> {
         Vec::new()
-    }
-}
-
-struct FullScorer<'a> {
-    codec: &'a Full,
-    query: Vec<f32>,
-    metric: Metric,
-    row: Vec<f32>,
-}
-
-impl Scorer for FullScorer<'_> {
-    fn score(&mut self, codes: &[u8], distances: &mut [f32]) {
-        let isa = Isa::current();
-        for (code, distance) in codes.chunks_exact(self.codec.code_len()).zip(distances) {
-            self.codec.decode(code, &mut self.row);
-            *distance = match self.metric {
-                Metric::L2 => isa.l2(&self.query, &self.row),
-                Metric::Dot => -isa.dot(&self.query, &self.row),
-            };
-        }
     }
 }

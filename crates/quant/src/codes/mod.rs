@@ -1,8 +1,25 @@
 //! The registry of codes: one line each.
 
+mod anisotropic;
 mod full;
+mod half;
+mod lvq;
+mod polysemous;
+mod pq;
+mod pq_fast_scan;
+mod scalar;
+mod sign;
 
+pub use anisotropic::{Anisotropic, AnisotropicConfig};
 pub use full::{Full, FullConfig};
+pub use half::{Half, HalfConfig};
+pub use lvq::{Lvq, LvqConfig};
+pub use polysemous::{Polysemous, PolysemousConfig};
+pub(crate) use pq::parts_and_bits;
+pub use pq::{Pq, PqConfig};
+pub use pq_fast_scan::{PqFastScan, PqFastScanConfig};
+pub use scalar::{Scalar, ScalarConfig};
+pub use sign::{Sign, SignConfig};
 
 use crate::{Arrays, Codec, Config, ParseSpecError, RestoreError, TrainError, Training};
 use data::Rows;
@@ -65,4 +82,20 @@ macro_rules! codes {
 codes! {
     /// The vectors as they are.
     Full(FullConfig),
+    /// Sixteen-bit floats.
+    Half(HalfConfig),
+    /// Each value in steps of a range.
+    Scalar(ScalarConfig),
+    /// Each value in steps of its vector's range.
+    Lvq(LvqConfig),
+    /// The sign of each value.
+    Sign(SignConfig),
+    /// Centroids of sub-spaces.
+    Pq(PqConfig),
+    /// Sixteen centroids of each sub-space, scanned in registers.
+    PqFastScan(PqFastScanConfig),
+    /// The same, learnt for inner products.
+    Anisotropic(AnisotropicConfig),
+    /// Centroids of sub-spaces, numbered so that differing bits tell of distance.
+    Polysemous(PolysemousConfig),
 }

@@ -1,10 +1,27 @@
 //! The registry of transforms: one line each.
 
+mod affine;
+mod augment;
 mod centre;
+mod hadamard;
+mod itq;
 mod normalise;
+mod opq;
+mod pad;
+mod pca;
+mod rotation;
 
+pub use affine::Affine;
+pub use augment::{Augment, AugmentConfig};
+pub(crate) use centre::mean;
 pub use centre::{Centre, CentreConfig};
+pub use hadamard::{Hadamard, HadamardConfig};
+pub use itq::ItqConfig;
 pub use normalise::{Normalise, NormaliseConfig};
+pub use opq::OpqConfig;
+pub use pad::{Pad, PadConfig};
+pub use pca::{PcaConfig, Then};
+pub use rotation::RotationConfig;
 
 use crate::{Array, Arrays, ParseSpecError, RestoreError, TrainError, Training};
 use data::{Metric, Rows};
@@ -128,4 +145,18 @@ transforms! {
     Centre(CentreConfig),
     /// Every vector scaled to length one.
     Normalise(NormaliseConfig),
+    /// Principal components.
+    Pca(PcaConfig),
+    /// A random rotation.
+    Rotation(RotationConfig),
+    /// A random rotation by Hadamard transforms.
+    Hadamard(HadamardConfig),
+    /// The rotation for product codes.
+    Opq(OpqConfig),
+    /// Zeros behind the values.
+    Pad(PadConfig),
+    /// Principal components turned so that signs lose least.
+    Itq(ItqConfig),
+    /// One value more, for inner products by squared distances.
+    Augment(AugmentConfig),
 }

@@ -1,0 +1,330 @@
+//! Polysemous codes: product codes of eight bits whose numbers are also compared bit by bit.
+//!
+//! Centroids of a part are renumbered so that numbers of near centroids differ in few bits: with
+//! `d_ij` the distances between centroids, moved and scaled to the mean and deviation of Hamming distances,
+//! simulated annealing over swaps lowers `sum_ij 2^(-d_ij) (hamming(n_i, n_j) - d_ij)^2`. Renumbering changes
+//! no distance.
+//!
+//! A scan compares each code with the query's by its differing bits, and looks up tables for those with
+//! fewer than `h` alone; `h` of half of all bits passes about half. Until `k` rows are held the gate is
+//! open, so that a scan never finds fewer than there are. Bits tell of squared distances alone: for inner
+//! products the gate stays open. `m` bytes a vector.
+//! Source: Douze, Jégou and Perronnin, ECCV 2016, equation 6.
+
+use super::pq::{Pq, parts_and_bits};
+use crate::codebook::Codebook;
+use crate::spec::{number, setting};
+use crate::tables::ByteScorer;
+use crate::{
+    Array, Arrays, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError, Training,
+};
+use data::{Metric, Rows};
+use kernels::{Isa, SplitMix64, TopK};
+use rayon::prelude::*;
+use std::fmt;
+
+/// Bits a part, and centroids.
+const BITS: u32 = 8;
+const COUNT: usize = 256;
+/// Swaps tried a part.
+const SWAPS: usize = 300_000;
+/// The chance that a swap which raises the cost is taken, at first.
+const TEMPERATURE: f64 = 0.7;
+/// What 500 swaps leave of it.
+const COOLING: f64 = 0.9;
+
+/// `PQmx8hth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolysemousConfig {
+    /// Parts.
+    pub parts: usize,
+    /// Codes that differ from the query's in as many bits are not looked at.
+    pub threshold: u32,
+}
+
+/// A product code and the width of its gate.
+#[derive(Clone, Debug)]
+pub struct Polysemous {
+    pq: Pq,
+    threshold: u32,
+}
+
+impl fmt::Display for PolysemousConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PQ{}x8ht{}", self.parts, self.threshold)
+    }
+}
+
+impl Config for PolysemousConfig {
+    type Codec = Polysemous;
+
+    const EXAMPLES: &'static [&'static str] = &["PQ8x8ht30"];
+
+    fn parse(word: &str) -> Option<Result<Self, ParseSpecError>> {
+        let (settings, threshold) = word.strip_prefix("PQ")?.split_once("ht")?;
+        let config = match (parts_and_bits(settings), number(threshold)) {
+            (Some((parts, BITS)), Some(h)) if (1..=8 * parts).contains(&h) => {
+                Some(Self { parts, threshold: h as u32 })
+            }
+            _ => None,
+        };
+        let why = "write PQ, parts, x8ht and the bits below which codes are looked at, as in PQ8x8ht22";
+        Some(config.ok_or_else(|| setting(word, why)))
+    }
+
+    fn train(&self, rows: Rows<'_, f32>, training: &Training<'_>) -> Result<Polysemous, TrainError> {
+        let codebook = Codebook::train(rows, self.parts, COUNT, self, training)?;
+        let (size, seed) = (COUNT * codebook.sub, training.seed);
+        let mut centroids = vec![0.0; codebook.centroids.len()];
+        training.step(self.parts, self.parts)?;
+        let each = centroids.par_chunks_mut(size).zip(codebook.centroids.par_chunks(size)).enumerate();
+        each.for_each(|(part, (out, centroids))| {
+            let cost = Cost::new(centroids, codebook.sub);
+            let numbers = cost.anneal(&mut SplitMix64::named(seed, 0x706f_6c79 + part as u64));
+            for (centroid, &number) in centroids.chunks_exact(codebook.sub).zip(&numbers) {
+                out[usize::from(number) * codebook.sub..][..codebook.sub].copy_from_slice(centroid);
+            }
+        });
+        let codebook = Codebook::new(centroids, self.parts, COUNT);
+        Ok(Polysemous { pq: Pq::new(codebook, BITS, false), threshold: self.threshold })
+    }
+
+    fn restore(&self, dim: usize, arrays: &mut Arrays) -> Result<Polysemous, RestoreError> {
+        let codebook = Codebook::restore(arrays, dim, self.parts, COUNT)?;
+        Ok(Polysemous { pq: Pq::new(codebook, BITS, false), threshold: self.threshold })
+    }
+}
+
+/// How far Hamming distances of numbers are from distances of centroids.
+struct Cost {
+    /// Wanted Hamming distances, `256 x 256`.
+    wanted: Vec<f32>,
+    /// `2^-wanted`.
+    weights: Vec<f32>,
+}
+
+impl Cost {
+    fn new(centroids: &[f32], sub: usize) -> Self {
+        let mut wanted = vec![0.0; COUNT * COUNT];
+        kernels::l2_tile(centroids, centroids, sub, &mut wanted);
+        let moments = |values: &mut dyn Iterator<Item = f64>| {
+            let (mut sum, mut squares) = (0.0, 0.0);
+            values.for_each(|value| {
+                sum += value;
+                squares += value * value;
+            });
+            let mean = sum / (COUNT * COUNT) as f64;
+            (mean, (squares / (COUNT * COUNT) as f64 - mean * mean).max(0.0).sqrt())
+        };
+        let (mean, deviation) = moments(&mut wanted.iter().map(|&d| f64::from(d)));
+        let all = (0..COUNT * COUNT).map(|pair| f64::from(((pair / COUNT) ^ (pair % COUNT)).count_ones()));
+        let (hamming_mean, hamming_deviation) = moments(&mut { all });
+        let scale = if deviation > 0.0 { hamming_deviation / deviation } else { 0.0 };
+        wanted.iter_mut().for_each(|d| *d = ((f64::from(*d) - mean) * scale + hamming_mean) as f32);
+        let weights = wanted.iter().map(|d| (-d).exp2()).collect();
+        Self { wanted, weights }
+    }
+
+    /// Half of the change of cost when centroids `a` and `b` swap numbers.
+    fn change(&self, numbers: &[u8; COUNT], a: usize, b: usize) -> f64 {
+        let (wanted_a, wanted_b) = (&self.wanted[a * COUNT..][..COUNT], &self.wanted[b * COUNT..][..COUNT]);
+        let (weights_a, weights_b) =
+            (&self.weights[a * COUNT..][..COUNT], &self.weights[b * COUNT..][..COUNT]);
+        let mut sum = 0.0;
+        for k in 0..COUNT {
+            let to_a = BITS_SET[usize::from(numbers[a] ^ numbers[k])];
+            let to_b = BITS_SET[usize::from(numbers[b] ^ numbers[k])];
+            let change = (to_b - to_a)
+                * (weights_a[k] * (to_a + to_b - 2.0 * wanted_a[k])
+                    - weights_b[k] * (to_a + to_b - 2.0 * wanted_b[k]));
+            // The distance between a and b stays.
+            sum += if k == a || k == b { 0.0 } else { change };
+        }
+        f64::from(sum)
+    }
+
+    /// Numbers of the centroids, at least as good as their own.
+    fn anneal(&self, random: &mut SplitMix64) -> [u8; COUNT] {
+        let mut numbers = std::array::from_fn(|i| i as u8);
+        let mut best = numbers;
+        let (mut cost, mut least) = (0.0, 0.0);
+        let mut temperature = TEMPERATURE;
+        let cooling = COOLING.powf(1.0 / 500.0);
+        for _ in 0..SWAPS {
+            let a = random.below(COUNT);
+            let b = (a + 1 + random.below(COUNT - 1)) % COUNT;
+            let change = self.change(&numbers, a, b);
+            temperature *= cooling;
+            if change < 0.0 || random.unit() < temperature {
+                numbers.swap(a, b);
+                cost += change;
+                if cost < least {
+                    (best, least) = (numbers, cost);
+                }
+            }
+        }
+        best
+    }
+}
+
+/// Set bits of a byte.
+const BITS_SET: [f32; 256] = {
+    let mut table = [0.0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).count_ones() as f32;
+        byte += 1;
+    }
+    table
+};
+
+impl Codec for Polysemous {
+    fn dim(&self) -> usize {
+        self.pq.dim()
+    }
+
+    fn code_len(&self) -> usize {
+        self.pq.code_len()
+    }
+
+    fn encode(&self, rows: Rows<'_, f32>, codes: &mut [u8]) {
+        self.pq.encode(rows, codes);
+    }
+
+    fn decode(&self, codes: &[u8], rows: &mut [f32]) {
+        self.pq.decode(codes, rows);
+    }
+
+    fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
+        self.pq.scorer(query, metric)
+    }
+
+    fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
+        let gates = queries.iter().filter_map(|query| {
+            let mut code = vec![0; self.code_len()];
+            self.encode(Rows::new(query, self.dim()).expect("a query is a row"), &mut code);
+            Some(Gate { code, scorer: self.pq.bytes(query, metric)?, k, top: TopK::new(k) })
+        });
+        let threshold = match metric {
+            Metric::L2 => self.threshold,
+            // No code is as far as that.
+            Metric::Dot => 8 * self.code_len() as u32 + 1,
+        };
+        Box::new(GateScanner { threshold, gates: gates.collect() })
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        self.pq.arrays()
+    }
+}
+
+/// One query of a scan.
+struct Gate {
+    code: Vec<u8>,
+    scorer: ByteScorer,
+    k: usize,
+    top: TopK,
+}
+
+impl Gate {
+    /// Writes the rows that pass to `passed`, and the first others while fewer than `k` are held.
+    fn fill(&self, codes: &[u8], isa: Isa, threshold: u32, passed: &mut Vec<u32>) {
+        let mut held = self.top.len();
+        for (row, code) in (0..).zip(codes.chunks_exact(self.code.len())) {
+            if held < self.k || isa.hamming(&self.code, code) < threshold {
+                passed.push(row);
+                held += 1;
+            }
+        }
+    }
+}
+
+struct GateScanner {
+    threshold: u32,
+    gates: Vec<Gate>,
+}
+
+impl Scanner for GateScanner {
+    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+        /// Codes that all queries visit before the next ones are read.
+        const BLOCK: usize = 4096;
+        let Some(code_len) = self.gates.first().map(|gate| gate.code.len()) else { return };
+        let isa = Isa::current();
+        let mut passed = Vec::with_capacity(BLOCK);
+        for (codes, base) in packed[..len * code_len].chunks(BLOCK * code_len).zip((first..).step_by(BLOCK)) {
+            for gate in &mut self.gates {
+                passed.clear();
+                if gate.top.threshold().is_some() {
+                    isa.hamming_gate(&gate.code, codes, self.threshold - 1, 0, &mut passed);
+                } else {
+                    gate.fill(codes, isa, self.threshold, &mut passed);
+                }
+                for &row in &passed {
+                    let distance = gate.scorer.one(&codes[row as usize * code_len..][..code_len]);
+                    if gate.top.would_keep(distance) {
+                        gate.top.push(distance, base + u64::from(row));
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>> {
+        self.gates.into_iter().map(|gate| gate.top.into_sorted()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(cost: &Cost, numbers: &[u8]) -> f64 {
+        let pair = |at: usize| {
+            let hamming = f64::from((numbers[at / COUNT] ^ numbers[at % COUNT]).count_ones());
+            f64::from(cost.weights[at]) * (hamming - f64::from(cost.wanted[at])).powi(2)
+        };
+        (0..COUNT * COUNT).map(pair).sum()
+    }
+
+    #[test]
+    fn annealing_lowers_the_cost_and_counts_it_right() {
+        let mut random = SplitMix64::new(2);
+        let centroids: Vec<f32> = (0..COUNT * 4).map(|_| random.unit() as f32).collect();
+        let cost = Cost::new(&centroids, 4);
+        let identity: [u8; COUNT] = std::array::from_fn(|i| i as u8);
+        let mut swapped = identity;
+        swapped.swap(3, 200);
+        let change = total(&cost, &swapped) - total(&cost, &identity);
+        assert!((2.0 * cost.change(&identity, 3, 200) - change).abs() < 1e-3 * change.abs());
+        let best = cost.anneal(&mut random);
+        assert!(total(&cost, &best) < 0.7 * total(&cost, &identity));
+        let mut seen = best;
+        seen.sort_unstable();
+        assert_eq!(seen, identity);
+    }
+
+    #[test]
+    fn an_open_gate_finds_what_the_product_code_does() {
+        let mut random = SplitMix64::new(5);
+        let rows: Vec<f32> = (0..1500 * 8).map(|_| random.unit() as f32).collect();
+        let rows = Rows::new(&rows, 8).unwrap();
+        let training = Training::seeded(3);
+        let find = |word: &str| {
+            let code = super::super::Code::parse(word).unwrap().train(rows, &training).unwrap();
+            let packed = code.pack(code.encode_all(rows).unwrap());
+            let mut scanner = code.scanner(rows.slice(0..4), Metric::L2, 10);
+            scanner.scan(&packed, 1500, 0);
+            scanner.finish()
+        };
+        let (plain, open, narrow) = (find("PQ2"), find("PQ2x8ht16"), find("PQ2x8ht1"));
+        assert_eq!(plain, open);
+        assert!(narrow.iter().all(|list| list.len() == 10) && narrow != open);
+    }
+
+    #[test]
+    fn thresholds_beyond_the_bits_are_refused() {
+        assert!(PolysemousConfig::parse("PQ8x8ht65").unwrap().is_err());
+        assert!(PolysemousConfig::parse("PQ8x4ht5").unwrap().is_err());
+        assert_eq!(PolysemousConfig::parse("PQ8ht22").unwrap().unwrap().to_string(), "PQ8x8ht22");
+    }
+}
