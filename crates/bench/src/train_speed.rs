@@ -86,7 +86,8 @@ impl Args {
         for _ in 0..self.rounds {
             let ours = pool.install(|| self.ours(&recipe, &dataset, false))?;
             let ours_with_views = pool.install(|| self.ours(&recipe, &dataset, true))?;
-            let pytorch = self.python.as_ref().map(|python| self.pytorch(python, recipe.model.frozen)).transpose()?;
+            let pytorch =
+                self.python.as_ref().map(|python| self.pytorch(python, recipe.model.frozen)).transpose()?;
             rounds.push(Round { ours, ours_with_views, pytorch });
         }
         let batch = recipe.sampler.classes * recipe.sampler.images;

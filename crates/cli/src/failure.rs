@@ -85,6 +85,42 @@ impl From<data::DatasetError> for Failure {
     }
 }
 
+impl From<data::vectors::VectorFileError> for Failure {
+    fn from(error: data::vectors::VectorFileError) -> Self {
+        use data::vectors::VectorFileError::{
+            Damaged, Format, Io, Part, Rows, Truncated, Unsupported, Value,
+        };
+        let code = match error {
+            Damaged { .. } | Truncated { .. } | Value { .. } => Code::Corrupt,
+            Format { .. } | Part { .. } | Rows { .. } => Code::Usage,
+            Io { .. } | Unsupported { .. } => Code::Failed,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<data::vectors::VectorWriteError> for Failure {
+    fn from(error: data::vectors::VectorWriteError) -> Self {
+        use data::vectors::VectorWriteError::{Dim, Element, Format, Io, Ragged, TooMany};
+        let code = match error {
+            Format { .. } | Element { .. } => Code::Usage,
+            Io { .. } | Dim { .. } | Ragged { .. } | TooMany { .. } => Code::Failed,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<data::vectors::ConvertError> for Failure {
+    fn from(error: data::vectors::ConvertError) -> Self {
+        match error {
+            data::vectors::ConvertError::Read(error) => error.into(),
+            data::vectors::ConvertError::Write(error) => error.into(),
+            data::vectors::ConvertError::Stopped => Self::interrupted(),
+            error @ data::vectors::ConvertError::Misfit { .. } => Self::new(Code::Failed, error),
+        }
+    }
+}
+
 impl From<eval::EvalError> for Failure {
     fn from(error: eval::EvalError) -> Self {
         Self::new(Code::Failed, error)

@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes gathered before they go to the system.
+const BUFFER: usize = 1 << 18;
 
 /// Writes `path` through `write` so that a reader, or a crash, never meets half a file.
 ///
@@ -15,25 +18,69 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Errors
 /// Whatever `write` returns, any failure to create, flush or rename, and a `path` that is a folder or a device.
 pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
-        // A rename would replace a device such as /dev/null for everyone.
-        let text = format!("{} is there and is not a plain file; give another name", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    let (file, temporary) = create_beside(path)?;
-    let written = fill(file, write).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first failure is the one worth reporting; what is left over has a name that shows its origin.
-        let _ = fs::remove_file(&temporary);
-        return written;
-    }
-    flush_folder(&folder_of(path))
+    let mut file = AtomicFile::create(path)?;
+    write(&mut file)?;
+    file.commit()
 }
 
-fn fill(file: File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::new(file);
-    write(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+/// A file that gets its name with [`AtomicFile::commit`]; dropped before, it is removed.
+pub(crate) struct AtomicFile {
+    out: BufWriter<File>,
+    path: PathBuf,
+    temporary: Temporary,
+}
+
+impl AtomicFile {
+    /// Starts a temporary file beside `path`.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            // A rename would replace a device such as /dev/null for everyone.
+            let text = format!("{} is there and is not a plain file; give another name", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let (file, temporary) = create_beside(path)?;
+        let temporary = Temporary(Some(temporary));
+        Ok(Self { out: BufWriter::with_capacity(BUFFER, file), path: path.to_path_buf(), temporary })
+    }
+
+    /// Flushes the file to disk and renames it over its path.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        let Self { out, path, mut temporary } = self;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        if let Some(name) = &temporary.0 {
+            fs::rename(name, &path)?;
+        }
+        temporary.0 = None;
+        flush_folder(&folder_of(&path))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+        self.out.seek(place)
+    }
+}
+
+/// The name of a file that is removed unless it got another.
+struct Temporary(Option<PathBuf>);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(name) = &self.0 {
+            // The first failure is the one worth reporting; what is left over has a name that shows its origin.
+            let _ = fs::remove_file(name);
+        }
+    }
 }
 
 fn folder_of(path: &Path) -> PathBuf {

@@ -21,6 +21,7 @@ mod record;
 mod resize;
 mod rows;
 mod split;
+pub mod vectors;
 
 pub use atomic::write_atomic;
 pub use check::{DataReport, Duplicates, Leak, NearDuplicate, SplitCount, Unreadable, check};

@@ -1,9 +1,10 @@
 //! `deepembed embed`: pictures to a file of vectors.
 
-use crate::context::{Context, Source, write_file};
+use crate::context::{Context, Source};
 use crate::failure::{Code, Failure, Outcome};
 use crate::models::{self, ModelName};
 use data::MANIFEST_NAME;
+use data::vectors::{Element, Format, VectorWriter};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -16,20 +17,24 @@ pub struct Args {
     /// Model file, or starter, or pixels.
     #[arg(long, default_value = "starter")]
     model: ModelName,
-    /// Vectors: .npy or .fvecs; a .csv beside it names each row.
+    /// Vectors: .npy, .fvecs, .fbin, .safetensors, .parquet or .arrow; a .csv beside it names each row.
     #[arg(long)]
     out: PathBuf,
 }
 
 pub fn run(context: &Context, args: &Args) -> Outcome {
-    let encode = match args.out.extension().and_then(|e| e.to_str()) {
-        Some("npy") => npy,
-        Some("fvecs") => fvecs,
+    // Whether the name can be written is said before the work, not after.
+    match Format::of(&args.out) {
+        Some(format)
+            if format != Format::Hdf5 && format.element().is_none_or(|holds| holds == Element::F32) => {}
         _ => {
-            let text = format!("{}: vectors are written as .npy or .fvecs", args.out.display());
+            let text = format!(
+                "{}: vectors are written as .npy, .fvecs, .fbin, .safetensors, .parquet or .arrow",
+                args.out.display()
+            );
             return Err(Failure::message(Code::Usage, text));
         }
-    };
+    }
     let rows = args.out.with_extension("csv");
     if let Source::Path(data) = &args.data
         && [data.clone(), data.join(MANIFEST_NAME)].iter().any(|own| same_file(own, &rows))
@@ -43,7 +48,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let items: Vec<usize> = (0..dataset.len()).collect();
     let vectors = context.embed(&*model, &dataset, &items, "embedding")?;
     let dim = model.contract().dim;
-    write_file(&args.out, &encode(&vectors, dim))?;
+    write(&args.out, &vectors, dim)?;
     if let Err(error) = dataset.write_manifest(&rows) {
         // Vectors that nothing names are no result.
         let _ = std::fs::remove_file(&args.out);
@@ -64,46 +69,16 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// NumPy's format, version 1.0: magic, header length, a dictionary padded to 64 bytes, values.
-fn npy(vectors: &[f32], dim: usize) -> Vec<u8> {
-    let mut header =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {dim}), }}", vectors.len() / dim);
-    while !(10 + header.len() + 1).is_multiple_of(64) {
-        header.push(' ');
+/// Writes rows of `dim` values, and the folders above the file.
+fn write(path: &Path, vectors: &[f32], dim: usize) -> Outcome {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            let error = anyhow::Error::new(error).context(format!("cannot write {}", path.display()));
+            Failure::new(Code::Failed, error)
+        })?;
     }
-    header.push('\n');
-    let mut out = b"\x93NUMPY\x01\x00".to_vec();
-    out.extend((header.len() as u16).to_le_bytes());
-    out.extend(header.as_bytes());
-    vectors.iter().for_each(|v| out.extend(v.to_le_bytes()));
-    out
-}
-
-/// TEXMEX's format: each row is its length (i32) and its values.
-fn fvecs(vectors: &[f32], dim: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(vectors.len() * 4 + vectors.len() / dim * 4);
-    for row in vectors.chunks_exact(dim) {
-        out.extend((dim as u32).to_le_bytes());
-        row.iter().for_each(|v| out.extend(v.to_le_bytes()));
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_formats_by_hand() {
-        let fvecs = fvecs(&[1.0, 2.0, 3.0, 4.0], 2);
-        assert_eq!(fvecs.len(), 24);
-        assert_eq!((&fvecs[..4], &fvecs[4..8]), (&2u32.to_le_bytes()[..], &1f32.to_le_bytes()[..]));
-        let npy = npy(&[1.0, 2.0, 3.0, 4.0], 2);
-        assert!(npy.starts_with(b"\x93NUMPY\x01\x00"));
-        let length = usize::from(u16::from_le_bytes([npy[8], npy[9]]));
-        assert!((10 + length).is_multiple_of(64));
-        assert!(npy[10..10 + length].ends_with(b"\n"));
-        assert_eq!(npy.len(), 10 + length + 16);
-        assert!(String::from_utf8_lossy(&npy[10..10 + length]).contains("'shape': (2, 2)"));
-    }
+    let mut out = VectorWriter::create(path, Element::F32, dim)?;
+    out.push(vectors)?;
+    out.finish()?;
+    Ok(())
 }

@@ -9,3 +9,4 @@ mod help;
 mod path;
 mod runs;
 mod serving;
+mod vectors;

@@ -130,7 +130,7 @@ fn row_names_never_replace_the_data() {
 #[test]
 fn other_vector_formats_are_refused_before_any_work() {
     let words = words!["embed", "--data", "nowhere", "--out", "vectors.h5"];
-    bad(2, &["vectors.h5", ".npy or .fvecs"], words);
+    bad(2, &["vectors.h5", ".npy, .fvecs"], words);
 }
 
 #[test]

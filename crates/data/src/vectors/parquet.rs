@@ -1,0 +1,259 @@
+//! Parquet: row groups of packed pages, of which one column is read.
+//!
+//! Rows can only be reached by unpacking those before them in their row group, so the reader stays where the last
+//! read ended; reading on costs nothing twice. Packings read: none, Snappy, gzip, LZ4, Zstandard.
+
+use super::column::{Column, batch, guarded, schema};
+use super::file::Shape;
+use super::source::Source;
+use super::{Element, VectorFileError};
+use crate::atomic::AtomicFile;
+use arrow_schema::Schema;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{ChunkReader, Length};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of a row group that is written, before packing.
+const GROUP: usize = 64 << 20;
+
+/// No vectors are packed into less than this part of their bytes: where a list ends takes a bit a value.
+const MOST_PACKING: u64 = 1 << 16;
+
+/// A column of a Parquet file.
+pub(super) struct ParquetRows {
+    source: Arc<Source>,
+    column: Column,
+    shape: Shape,
+    meta: ArrowReaderMetadata,
+    /// The row after the last of each row group.
+    ends: Vec<usize>,
+    place: Mutex<Option<Place>>,
+}
+
+/// Where the last read ended.
+struct Place {
+    /// The row that `reader` gives next.
+    next: usize,
+    reader: ParquetRecordBatchReader,
+    /// Values of the rows before `next` that were unpacked and not asked for yet.
+    left: Vec<u8>,
+    /// Bytes of `left` that were handed out.
+    used: usize,
+}
+
+/// Column `name`, or the only one of vectors.
+pub(super) fn open(
+    source: &Arc<Source>,
+    name: Option<&str>,
+) -> Result<(ParquetRows, String), VectorFileError> {
+    if source.len() < 12 {
+        source.require(0, 12, "a Parquet file")?;
+    }
+    let tail = source.take(source.len() - 4, 4, "the end of the footer")?;
+    if tail != b"PAR1" {
+        let what = "the footer (it ends with PAR1)";
+        return Err(source
+            .damaged(format!("data end at byte {} without {what}; the file is cut short", source.len())));
+    }
+    let meta = guarded(source, "the footer", || {
+        ArrowReaderMetadata::load(&Reader(source.clone()), ArrowReaderOptions::new())
+    })?;
+    let column = Column::find(source, meta.schema(), name)?;
+    let mut ends = Vec::new();
+    let mut rows = 0usize;
+    for (number, group) in meta.metadata().row_groups().iter().enumerate() {
+        for column in group.columns() {
+            let (start, dictionary) =
+                (column.data_page_offset(), column.dictionary_page_offset().unwrap_or(0));
+            let size = u64::try_from(column.compressed_size());
+            let (Ok(size), false) = (size, start < 0 || dictionary < 0) else {
+                return Err(source.damaged(format!("row group {number} has a column that is nowhere")));
+            };
+            source.require(start as u64, 0, &format!("row group {number}"))?;
+            source.require(dictionary as u64, size, &format!("row group {number}"))?;
+        }
+        let count = usize::try_from(group.num_rows()).ok().and_then(|count| rows.checked_add(count));
+        rows = count
+            .ok_or_else(|| source.damaged(format!("row group {number} has no sensible number of rows")))?;
+        ends.push(rows);
+    }
+    let element = column.element;
+    let mut open = ParquetRows {
+        source: source.clone(),
+        shape: Shape { rows, dim: column.dim.unwrap_or(0), element },
+        column,
+        meta,
+        ends,
+        place: Mutex::new(None),
+    };
+    if open.column.dim.is_none() {
+        if rows == 0 {
+            let name = &open.column.name;
+            return Err(source.damaged(format!("column {name} has no rows, so its vectors have no length")));
+        }
+        let mut reader = open.reader(source, 0, 1)?;
+        let array = guarded(source, "row 0", || match reader.next() {
+            Some(Ok(batch)) if batch.num_rows() > 0 && batch.num_columns() == 1 => {
+                Ok(batch.column(0).clone())
+            }
+            Some(Err(error)) => Err(error.to_string()),
+            _ => Err("it is not there".to_owned()),
+        })?;
+        open.shape.dim = guarded(source, "row 0", || open.column.dim_of(source, &array))?;
+    }
+    let bytes = (rows as u64).checked_mul((open.shape.dim * element.size()) as u64);
+    if bytes.is_none_or(|bytes| bytes / MOST_PACKING > source.len()) {
+        let reason =
+            format!("the footer promises {rows} rows of {}, which no such file holds", open.shape.dim);
+        return Err(source.damaged(reason));
+    }
+    let name = open.column.name.clone();
+    Ok((open, name))
+}
+
+impl ParquetRows {
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// A reader of the rows from `first` on, `batch` at a time.
+    fn reader(
+        &self,
+        source: &Source,
+        first: usize,
+        batch: usize,
+    ) -> Result<ParquetRecordBatchReader, VectorFileError> {
+        let group = self.ends.partition_point(|&end| end <= first);
+        let skip = first - if group == 0 { 0 } else { self.ends[group - 1] };
+        guarded(source, &format!("row group {group}"), || {
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+                Reader(self.source.clone()),
+                self.meta.clone(),
+            );
+            let mask = ProjectionMask::roots(builder.parquet_schema(), [self.column.number]);
+            builder
+                .with_projection(mask)
+                .with_row_groups((group..self.ends.len()).collect())
+                .with_offset(skip)
+                .with_batch_size(batch)
+                .build()
+        })
+    }
+
+    /// Fills `out`, whole rows, from row `first` on.
+    pub(super) fn fill(&self, source: &Source, first: usize, out: &mut [u8]) -> Result<(), VectorFileError> {
+        let row_bytes = self.shape.dim * self.shape.element.size();
+        let mut held = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out, so that after an error the next read starts anew.
+        let mut place = match held.take() {
+            Some(place) if place.next - (place.left.len() - place.used) / row_bytes == first => place,
+            _ => Place {
+                next: first,
+                reader: self.reader(source, first, self.column.batch_rows())?,
+                left: Vec::new(),
+                used: 0,
+            },
+        };
+        let mut rest = out;
+        loop {
+            let length = (place.left.len() - place.used).min(rest.len());
+            rest[..length].copy_from_slice(&place.left[place.used..place.used + length]);
+            place.used += length;
+            rest = &mut rest[length..];
+            if rest.is_empty() {
+                break;
+            }
+            let row = place.next;
+            let batch = guarded(source, &format!("row {row}"), || match place.reader.next() {
+                Some(Ok(batch)) if batch.num_rows() > 0 => Ok(batch),
+                Some(Err(error)) => Err(error.to_string()),
+                _ => Err("data end here, the footer promises more".to_owned()),
+            })?;
+            place.left = guarded(source, &format!("row {row}"), || {
+                self.column.bytes(source, self.shape, row, batch.column(0))
+            })?;
+            place.used = 0;
+            place.next += batch.num_rows();
+        }
+        *held = Some(place);
+        Ok(())
+    }
+}
+
+/// The file as the Parquet crate wants it.
+struct Reader(Arc<Source>);
+
+impl Length for Reader {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Reader {
+    type T = io::BufReader<From>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(io::BufReader::new(From { source: self.0.clone(), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let bytes = self.0.take(start, length as u64, "a page");
+        bytes.map(Bytes::from).map_err(|error| ParquetError::General(error.to_string()))
+    }
+}
+
+/// The file from some byte on.
+struct From {
+    source: Arc<Source>,
+    at: u64,
+}
+
+impl Read for From {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = self.source.len().saturating_sub(self.at);
+        let length = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.source.read(self.at, &mut out[..length], "a page").map_err(io::Error::other)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+/// Writes a Parquet file of one column.
+pub(super) struct ParquetWriter {
+    out: parquet::arrow::ArrowWriter<AtomicFile>,
+    schema: Arc<Schema>,
+    element: Element,
+    dim: usize,
+}
+
+impl ParquetWriter {
+    pub(super) fn new(file: AtomicFile, element: Element, dim: usize) -> io::Result<Self> {
+        let schema = Arc::new(schema(element, dim));
+        let rows = (GROUP / (dim * element.size())).max(1);
+        // Coordinates hardly repeat: packing and dictionaries would cost time and save nothing.
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_dictionary_enabled(false)
+            .set_max_row_group_row_count(Some(rows))
+            .build();
+        let out = parquet::arrow::ArrowWriter::try_new(file, schema.clone(), Some(properties));
+        Ok(Self { out: out.map_err(io::Error::other)?, schema, element, dim })
+    }
+
+    pub(super) fn push(&mut self, rows: &[u8]) -> io::Result<()> {
+        let batch = batch(&self.schema, self.element, self.dim, rows)?;
+        self.out.write(&batch).map_err(io::Error::other)
+    }
+
+    pub(super) fn finish(self) -> io::Result<AtomicFile> {
+        self.out.into_inner().map_err(io::Error::other)
+    }
+}

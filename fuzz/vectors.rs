@@ -1,0 +1,25 @@
+//! What all targets do with their bytes.
+
+use data::vectors::{Format, Select, VectorFile};
+
+/// Opens `bytes` as a file of `format` and reads from it in every way there is.
+pub fn read(format: Format, bytes: &[u8]) {
+    let select = Select { format: Some(format), part: None };
+    let Ok(file) = VectorFile::from_bytes("fuzz", bytes.to_vec(), &select) else { return };
+    let some = file.len().min(64);
+    let stored = file.read_bytes(0..some);
+    if let Ok(stored) = &stored {
+        assert_eq!(stored.len(), some * file.row_bytes());
+    }
+    if let Ok(values) = file.read(0..some) {
+        assert!(values.iter().all(|value| value.is_finite()));
+    }
+    let _ = file.read_ids(0..some);
+    // Backwards, so that nothing remembered from the last read is of use.
+    for row in (0..some).rev().step_by(17) {
+        let again = file.read_bytes(row..row + 1);
+        if let (Ok(stored), Ok(again)) = (&stored, again) {
+            assert_eq!(again, stored[row * file.row_bytes()..][..file.row_bytes()]);
+        }
+    }
+}
