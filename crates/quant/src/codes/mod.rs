@@ -7,6 +7,7 @@ mod lvq;
 mod polysemous;
 mod pq;
 mod pq_fast_scan;
+mod rabitq;
 mod scalar;
 mod sign;
 
@@ -18,6 +19,7 @@ pub use polysemous::{Polysemous, PolysemousConfig};
 pub(crate) use pq::parts_and_bits;
 pub use pq::{Pq, PqConfig};
 pub use pq_fast_scan::{PqFastScan, PqFastScanConfig};
+pub use rabitq::{RaBitQ, RaBitQConfig};
 pub use scalar::{Scalar, ScalarConfig};
 pub use sign::{Sign, SignConfig};
 
@@ -98,4 +100,6 @@ codes! {
     Anisotropic(AnisotropicConfig),
     /// Centroids of sub-spaces, numbered so that differing bits tell of distance.
     Polysemous(PolysemousConfig),
+    /// One to eight bits of each value after a rotation, with a bound of the distance.
+    RaBitQ(RaBitQConfig),
 }
