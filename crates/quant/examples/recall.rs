@@ -1,6 +1,6 @@
 //! Measures codes on a data set: distortion, 1-recall@1, 10 and 100, and seconds of CPU time.
 //!
-//! `recall BASE.fvecs QUERIES.fvecs ROWS TRAINING SPEC...`; truth is found among the first `ROWS` rows.
+//! `recall l2|dot BASE.fvecs QUERIES.fvecs ROWS TRAINING SPEC...`; truth is found among the first `ROWS` rows.
 //! Prints one line a spec, fields separated by tabs.
 #![allow(clippy::print_stdout)]
 
@@ -14,6 +14,8 @@ use std::num::NonZeroUsize;
 
 /// Neighbours looked for.
 const K: usize = 100;
+/// Queries at most.
+const QUERIES: usize = 4000;
 
 /// At most `limit` vectors of an fvecs file, and their dimension.
 fn fvecs(path: &str, limit: usize) -> Result<(Vec<f32>, usize), Box<dyn Error>> {
@@ -31,18 +33,19 @@ fn fvecs(path: &str, limit: usize) -> Result<(Vec<f32>, usize), Box<dyn Error>> 
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [base, queries, rows, training, specs @ ..] = words.as_slice() else {
-        return Err("recall BASE.fvecs QUERIES.fvecs ROWS TRAINING SPEC...".into());
+    let [metric, base, queries, rows, training, specs @ ..] = words.as_slice() else {
+        return Err("recall l2|dot BASE.fvecs QUERIES.fvecs ROWS TRAINING SPEC...".into());
     };
+    let metric = if metric == "dot" { Metric::Dot } else { Metric::L2 };
     let (base, dim) = fvecs(base, rows.parse()?)?;
     let base = Rows::new(&base, dim)?;
-    let (queries, _) = fvecs(queries, 1000)?;
+    let (queries, _) = fvecs(queries, QUERIES)?;
     let queries = Rows::new(&queries, dim)?;
     let sample = base.slice(0..base.len().min(training.parse()?));
     let k = NonZeroUsize::new(K).ok_or("no neighbours")?;
     let flat = "Flat".parse::<Spec>()?.train(sample, &Training::seeded(1))?;
     let packed = flat.encode_all(base)?;
-    let truth = search(&*flat, &packed, base.len(), queries, Metric::L2, NonZeroUsize::MIN)?;
+    let truth = search(&*flat, &packed, base.len(), queries, metric, NonZeroUsize::MIN)?;
     println!("spec\tbytes\tmse\tr1@1\tr1@10\tr1@100\ttrain_s\tencode_s\tGcodes/s");
     for line in specs {
         let spec: Spec = line.parse()?;
@@ -59,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mse = each.map(|(a, b)| f64::from(kernels::l2(a, b))).sum::<f64>() / few as f64;
         let packed = codec.pack(codes);
         let start = ProcessTime::now();
-        let found = search(&*codec, &packed, base.len(), queries, Metric::L2, k)?;
+        let found = search(&*codec, &packed, base.len(), queries, metric, k)?;
         let rate = (base.len() * queries.len()) as f64 / start.elapsed().as_secs_f64() / 1e9;
         let ranks: Vec<Option<usize>> = truth
             .iter()

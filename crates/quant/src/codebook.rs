@@ -19,6 +19,8 @@ const BLOCK: usize = 256;
 const CHUNK: usize = 512;
 /// Training rows a centroid at most; more change little.
 const ROWS_A_CENTROID: usize = 256;
+/// As many rows as that are taken even for few centroids: their rounds are cheap.
+const ROWS: usize = 1 << 16;
 /// Rounds of k-means.
 const ROUNDS: usize = 25;
 /// Parts trained between two reports of progress.
@@ -84,7 +86,7 @@ impl Codebook {
         let dim = rows.dim();
         let sub = split(dim, parts, what)?;
         check_rows(what, rows, count)?;
-        let sample = matrix::sample(rows, ROWS_A_CENTROID * count, training.seed);
+        let sample = matrix::sample(rows, (ROWS_A_CENTROID * count).max(ROWS), training.seed);
         let mut centroids = Vec::with_capacity(count * dim);
         let seed = training.seed;
         for start in (0..parts).step_by(WAVE) {

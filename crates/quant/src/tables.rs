@@ -148,14 +148,17 @@ impl Rounded {
         // Each entry may be rounded up, hence the room.
         let room = f32::from(u16::MAX) - parts as f32;
         let scale = (255.0 / widest).min(room / sum);
-        let scale = if scale.is_finite() && scale > 0.0 { scale } else { 1.0 };
+        // Without a scale (entries of one value, or that overflow) all sums are zero.
+        let usable = scale.is_finite() && scale > 0.0;
         let mut base = bias;
         let mut entries = Vec::with_capacity(table.len());
         for part in table.chunks_exact(NIBBLE) {
             let least = least(part);
             base += least;
-            entries.extend(part.iter().map(|value| (scale * (value - least) + 0.5) as u8));
+            let rounded = |value: &f32| if usable { (scale * (value - least) + 0.5) as u8 } else { 0 };
+            entries.extend(part.iter().map(rounded));
         }
+        let scale = if usable { scale } else { 1.0 };
         Self { table: fast_scan::Table::new(&entries), scale, base }
     }
 }
@@ -280,5 +283,11 @@ mod tests {
         let mut scanner = NibbleScanner::new(vec![Rounded::new(&[4.0; 2 * NIBBLE], 0.0)], 2, 3);
         scanner.scan(&fast_scan::pack(&[0; 5], 2), 5, 0);
         assert_eq!(Box::new(scanner).finish(), [[(8.0, 0), (8.0, 1), (8.0, 2)]]);
+        // Overflow in many parts must not make sums pass 16 bits.
+        let mut wild = vec![0.0; 300 * NIBBLE];
+        wild.iter_mut().step_by(3).for_each(|entry| *entry = f32::INFINITY);
+        let mut scanner = NibbleScanner::new(vec![Rounded::new(&wild, 0.0)], 300, 3);
+        scanner.scan(&fast_scan::pack(&[0xff; 5 * 150], 300), 5, 0);
+        assert_eq!(Box::new(scanner).finish()[0].len(), 3);
     }
 }

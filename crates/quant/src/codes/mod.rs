@@ -1,4 +1,18 @@
 //! The registry of codes: one line each.
+//!
+//! Bytes a vector of `d` values:
+//!
+//! | word | bytes | what it is |
+//! |---|---|---|
+//! | `Flat` | `4 d` | the vectors |
+//! | `F16`, `BF16` | `2 d` | sixteen-bit floats |
+//! | `SQ8`, `SQ6`, `SQ4`, `SQ8U`, .. | `d b / 8` | steps of a range a dimension, or of one |
+//! | `LVQ8`, `LVQ4x8`, .. | `d (b + b2) / 8 + 4` | steps of a range a vector, in two levels |
+//! | `Bits` | `d / 8` | signs |
+//! | `PQ16`, `PQ16x4`, `PQ8x8_SDC`, .. | `m b / 8` | centroids of sub-spaces |
+//! | `PQ32x4fs` | `m / 2` | the same, scanned in registers |
+//! | `APQ32x4fs_T0.2` | `m / 2` | the same, for inner products |
+//! | `PQ16x8ht54` | `m` | the same, behind a gate of differing bits |
 
 mod anisotropic;
 mod full;

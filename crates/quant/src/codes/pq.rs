@@ -239,11 +239,42 @@ struct BitScorer {
     code_len: usize,
 }
 
+impl BitScorer {
+    /// The number of the part that starts `bit` bits into a code; none where four bytes are not left.
+    #[inline(always)]
+    fn number(&self, codes: &[u8], bit: usize) -> Option<usize> {
+        let word = codes.get(bit / 8..)?.first_chunk::<4>()?;
+        Some((u32::from_le_bytes(*word) >> (bit % 8)) as usize & ((1 << self.bits) - 1))
+    }
+
+    /// The sums of `N` codes from the first of `codes` on, beside each other, which hides the time a look-up
+    /// takes.
+    #[inline(always)]
+    fn sums<const N: usize>(&self, codes: &[u8]) -> Option<[f32; N]> {
+        let mut sums = [0.0; N];
+        for (part, entries) in self.table.chunks_exact(1 << self.bits).enumerate() {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum += entries[self.number(codes, 8 * row * self.code_len + part * self.bits as usize)?];
+            }
+        }
+        Some(sums)
+    }
+}
+
 impl Scorer for BitScorer {
     fn score(&mut self, codes: &[u8], distances: &mut [f32]) {
-        for (code, distance) in codes.chunks_exact(self.code_len).zip(distances) {
-            let entries = self.table.chunks_exact(1 << self.bits).zip(read_bits(code, self.bits));
-            *distance = entries.fold(0.0, |sum, (entries, number)| sum + entries[number]);
+        const TOGETHER: usize = 4;
+        for (group, distances) in distances.chunks_mut(TOGETHER).enumerate() {
+            let codes = &codes[group * TOGETHER * self.code_len..];
+            if let (TOGETHER, Some(sums)) = (distances.len(), self.sums::<TOGETHER>(codes)) {
+                distances.copy_from_slice(&sums);
+                continue;
+            }
+            // The end, where four bytes cannot be read at once.
+            for (code, distance) in codes.chunks_exact(self.code_len).zip(distances) {
+                let entries = self.table.chunks_exact(1 << self.bits).zip(read_bits(code, self.bits));
+                *distance = entries.fold(0.0, |sum, (entries, number)| sum + entries[number]);
+            }
         }
     }
 }

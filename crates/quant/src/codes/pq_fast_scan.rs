@@ -20,6 +20,8 @@ use std::fmt;
 /// Bits a part, and centroids.
 const BITS: u32 = 4;
 pub(crate) const COUNT: usize = 16;
+/// Parts whose bytes still have eight steps in a sum of sixteen bits.
+const MAX_PARTS: usize = 1 << 13;
 
 /// `PQmx4fs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,10 @@ impl Config for PqFastScanConfig {
         let rest = word.strip_prefix("PQ").filter(|rest| rest.contains("fs"))?;
         let settings = rest.strip_suffix("fs").and_then(parts_and_bits);
         Some(match settings {
-            Some((parts, BITS)) => Ok(Self { parts }),
+            Some((parts, BITS)) if parts <= MAX_PARTS => Ok(Self { parts }),
+            Some((_, BITS)) => {
+                Err(setting(word, format!("sums of more than {MAX_PARTS} parts leave few steps a part")))
+            }
             _ => Err(setting(word, "write PQ, parts and x4fs, as in PQ16x4fs: the scan takes four bits")),
         })
     }

@@ -8,6 +8,7 @@
 //! `|x|^2 - limit^2`; `limit` is therefore a tenth above the longest training vector.
 //! A query of squared distances is augmented as a vector is; its distances are those of the longer
 //! vectors: `(|q - x|^2 + (q_0 - x_0)^2) / 2`.
+//! Dimensions grow by one; `MIPS,Pad136,PQ8` makes 128 of them divide by 8 again.
 //! Source: Neyshabur and Srebro, ICML 2015 (simple augmentation).
 
 use super::{Frame, Transform, TransformConfig};

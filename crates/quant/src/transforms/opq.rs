@@ -26,8 +26,8 @@ use std::fmt;
 
 /// Rounds of centroids, codes and rotation.
 const ROUNDS: usize = 40;
-/// Training rows a centroid at most.
-const ROWS_A_CENTROID: usize = 128;
+/// Training rows at most.
+const ROWS: usize = 1 << 15;
 /// Rows on which the starts are compared.
 const TRIAL: usize = 1 << 13;
 
@@ -97,7 +97,7 @@ impl TransformConfig for OpqConfig {
         if self.parametric {
             return Ok(Affine::rotation(Some(mean), dealt, dim));
         }
-        let sample = matrix::sample(rows, ROWS_A_CENTROID * count, training.seed);
+        let sample = matrix::sample(rows, ROWS.max(count), training.seed);
         let centred: Vec<f32> =
             sample.chunks_exact(dim).flat_map(|row| row.iter().zip(&mean).map(|(v, m)| v - m)).collect();
         let search = Search { rows: Rows::new(&centred, dim).expect("whole rows"), config: *self, training };
