@@ -43,8 +43,7 @@ pub enum Args {
 }
 
 const EVAL_EXAMPLE: &str = "Example:\n  \
-    deepembed codes eval --base sift_base.fvecs --queries sift_query.fvecs --learn sift_learn.fvecs \\\n      \
-    --ground-truth sift_groundtruth.ivecs --spec PQ16 --spec OPQ16,PQ16 --spec RaBitQ4\n\n\
+    deepembed codes eval --base base.fvecs --queries query.fvecs --spec PQ16 --spec OPQ16,PQ16 --spec RaBitQ4\n\n\
     i-recall@R is the share of the i true nearest that are among the first R found.";
 
 /// What to learn and from what.

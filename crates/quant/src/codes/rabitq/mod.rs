@@ -8,15 +8,17 @@
 //! | `f` | `|r|^2 / <y, r>`: `f y` is the point along `y` whose foot on `r` is `r` itself |
 //! | `e` | `|f y - r| / sqrt(p - 1)`: the error that a random direction of unit length sees |
 //!
-//! `<r, q>` is estimated by `f <y, q>`: without bias over rotations, and off by more than `epsilon e |q|` in few
-//! percent of the pairs at `epsilon` = 1.9 and hardly ever at 3. From it follow
-//! `|r - q|^2 ~ |r|^2 + |q|^2 - 2 f <y, q>` for a centred query and `<x, q> ~ <mean, q> + f <y, q>` for one that
-//! is rotated only. Distances are such estimates, not those to the decoded vector; negative squares become zero.
+//! A query is centred and rotated as vectors are, to `q`. `<r, q>` is estimated by `f <y, q>`: without bias over
+//! rotations, and off by more than `epsilon e |q|` in few percent of the pairs at `epsilon` = 1.9 and hardly ever at
+//! 3. From it follow the squared distance, `|r|^2 + |q|^2 - 2 <r, q>`, and the inner product of the vector and the query
+//! as they were, `<mean, query> + <vector - mean, mean> + <r, q>`: without the middle part, which the code keeps, the
+//! mean would be estimated along with the query, and drown it in noise where it is long. Distances are such
+//! estimates, not those to the decoded vector; negative squares become zero.
 //!
-//! `p / 8 + 8` bytes a vector with one bit, `p b / 8 + 16` with more: signs, the other bits
-//! ([`kernels::bit_planes::pack`]), `|r|^2`, `f` of the signs alone, then `f` and `e` of the whole code. For the
-//! signs alone `|y|^2 = p / 4`, so that `e` follows from `f` and needs no bytes. The code decodes to the point
-//! along `y` that is nearest to `r`.
+//! `p / 8 + 12` bytes a vector with one bit, `p b / 8 + 20` with more: signs, the other bits
+//! ([`kernels::bit_planes::pack`]), `|r|^2`, `<vector - mean, mean>`, `f` of the signs alone, then `f` and `e` of the
+//! whole code. For the signs alone `|y|^2 = p / 4`, so that `e` follows from `f` and needs no bytes. The code decodes
+//! to the point along `y` that is nearest to `r`.
 //! Sources: Gao and Long, SIGMOD 2024 (one bit); Gao et al., SIGMOD 2025 (more bits).
 
 mod levels;
@@ -92,6 +94,8 @@ impl Config for RaBitQConfig {
 struct Factors {
     /// `|r|^2`.
     norm: f32,
+    /// `<vector - mean, mean>`.
+    lean: f32,
     /// `f` of the signs alone.
     rough: f32,
     /// `f` of the whole code.
@@ -116,12 +120,13 @@ fn float(bytes: &[u8], at: usize) -> f32 {
     bytes.as_chunks().0.get(at).map_or(0.0, |word| f32::from_le_bytes(*word))
 }
 
-/// A query on the axes of the codes: a distance is `own |r|^2 + base - weight <r, q>`.
+/// A query on the axes of the codes: a distance is `own + base - weight <r, q>`, with an `own` that the vector alone
+/// decides.
 struct Frame {
     values: Vec<f32>,
     sum: f32,
     length: f32,
-    own: f32,
+    metric: Metric,
     base: f32,
     weight: f32,
     /// The least that a distance can be.
@@ -130,8 +135,12 @@ struct Frame {
 
 impl Frame {
     /// The estimated distance, which can be below `floor`.
-    fn distance(&self, norm: f32, scale: f32, product: f32) -> f32 {
-        self.own * norm + self.base - self.weight * scale * product
+    fn distance(&self, factors: Factors, product: f32) -> f32 {
+        let own = match self.metric {
+            Metric::L2 => factors.norm,
+            Metric::Dot => -factors.lean,
+        };
+        own + self.base - self.weight * factors.scale * product
     }
 
     /// `distance`, or `floor` where it is below; NaN, which damaged codes can give, stays.
@@ -169,28 +178,25 @@ impl RaBitQ {
     fn parts<'c>(&self, code: &'c [u8]) -> (&'c [u8], &'c [u8], Factors) {
         let (signs, rest) = code.split_at(self.sign_len());
         let (low, tail) = rest.split_at(self.low_len());
-        let (norm, rough) = (float(tail, 0), float(tail, 1));
+        let (norm, lean, rough) = (float(tail, 0), float(tail, 1), float(tail, 2));
         if self.bits == 1 {
             let (length, norm64) = (f64::from(rough).powi(2) * self.padded() as f64 / 4.0, f64::from(norm));
             let error = error(length, norm64, self.padded());
-            return (signs, low, Factors { norm, rough, scale: rough, error });
+            return (signs, low, Factors { norm, lean, rough, scale: rough, error });
         }
-        (signs, low, Factors { norm, rough, scale: float(tail, 2), error: float(tail, 3) })
+        (signs, low, Factors { norm, lean, rough, scale: float(tail, 3), error: float(tail, 4) })
     }
 
     fn frame(&self, query: &[f32], metric: Metric) -> Frame {
         let mut values = vec![0.0; self.padded()];
-        let moved: Vec<f32> = match metric {
-            Metric::L2 => query.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect(),
-            Metric::Dot => query.to_vec(),
-        };
+        let moved: Vec<f32> = query.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect();
         self.rotation.apply(Rows::new(&moved, moved.len()).expect("a query is a row"), &mut values);
         let norm = dot(&values, &values);
-        let (own, base, weight, floor) = match metric {
-            Metric::L2 => (1.0, norm, 2.0, 0.0),
-            Metric::Dot => (0.0, -dot(query, &self.mean), 1.0, f32::NEG_INFINITY),
+        let (base, weight, floor) = match metric {
+            Metric::L2 => (norm, 2.0, 0.0),
+            Metric::Dot => (-dot(query, &self.mean), 1.0, f32::NEG_INFINITY),
         };
-        Frame { sum: values.iter().sum(), length: norm.sqrt(), values, own, base, weight, floor }
+        Frame { sum: values.iter().sum(), length: norm.sqrt(), values, metric, base, weight, floor }
     }
 
     /// Lower bounds of the distances from `query` (`dim` values) to the vectors that gave `codes`
@@ -215,14 +221,14 @@ impl RaBitQ {
         for (code, bound) in codes.chunks_exact(self.code_len()).zip(bounds) {
             let (signs, low, factors) = self.parts(code);
             let product = frame.product(isa, signs, low, self.bits);
-            let distance = frame.distance(factors.norm, factors.scale, product);
+            let distance = frame.distance(factors, product);
             let reach = epsilon * frame.length * factors.error;
             *bound = frame.floored(distance - frame.weight * reach);
         }
     }
 
     /// Writes the code of the rotated vector `r`.
-    fn encode_one(&self, r: &[f32], levels: &mut [u8], code: &mut [u8]) {
+    fn encode_one(&self, r: &[f32], lean: f32, levels: &mut [u8], code: &mut [u8]) {
         let padded = self.padded();
         let (signs, rest) = code.split_at_mut(self.sign_len());
         let (low, tail) = rest.split_at_mut(self.low_len());
@@ -233,7 +239,7 @@ impl RaBitQ {
         let sizes: f64 = r.iter().map(|&value| f64::from(value.abs())).sum();
         let rough = scale(norm, 0.5 * sizes);
         let stored = if norm.is_finite() { norm.min(f64::from(f32::MAX)) as f32 } else { f32::MAX };
-        let mut factors = vec![stored, rough];
+        let mut factors = vec![stored, if lean.is_finite() { lean } else { 0.0 }, rough];
         if self.bits > 1 {
             levels::nearest(r, self.bits, levels);
             let of = |level: u8| f64::from(level) + 0.5;
@@ -281,7 +287,7 @@ impl Codec for RaBitQ {
     }
 
     fn code_len(&self) -> usize {
-        self.sign_len() + self.low_len() + if self.bits > 1 { 16 } else { 8 }
+        self.sign_len() + self.low_len() + if self.bits > 1 { 20 } else { 12 }
     }
 
     fn encode(&self, rows: Rows<'_, f32>, codes: &mut [u8]) {
@@ -290,7 +296,7 @@ impl Codec for RaBitQ {
         for (row, code) in rows.iter().zip(codes.chunks_exact_mut(self.code_len())) {
             moved.iter_mut().zip(row).zip(&self.mean).for_each(|((out, value), mean)| *out = value - mean);
             self.rotation.apply(Rows::new(&moved, self.dim()).expect("a row"), &mut rotated);
-            self.encode_one(&rotated, &mut levels, code);
+            self.encode_one(&rotated, dot(&moved, &self.mean), &mut levels, code);
         }
     }
 
@@ -335,7 +341,7 @@ impl Scorer for RaBitQScorer<'_> {
         for (code, distance) in codes.chunks_exact(self.codec.code_len()).zip(distances) {
             let (signs, low, factors) = self.codec.parts(code);
             let product = self.frame.product(isa, signs, low, bits);
-            *distance = self.frame.floored(self.frame.distance(factors.norm, factors.scale, product));
+            *distance = self.frame.floored(self.frame.distance(factors, product));
         }
     }
 }

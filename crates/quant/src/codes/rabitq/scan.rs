@@ -1,7 +1,7 @@
 //! The scan of RaBitQ codes: signs of 32 vectors at once, then the other bits of those that could be near.
 //!
-//! A block holds 32 vectors: their signs as [`fast_scan`] packs four to a part, 32 times `|r|^2`, 32 times the `f`
-//! of the signs, then vector by vector what is left of the code. Sums over the signs come from tables of a
+//! A block holds 32 vectors: their signs as [`fast_scan`] packs four to a part, 32 times each of `|r|^2`,
+//! `<vector - mean, mean>` and the `f` of the signs, then vector by vector what is left of the code. Sums over the signs come from tables of a
 //! query rounded to bytes. With one bit they are the estimate; with more, a vector is estimated by its whole
 //! code where the rough estimate could be that of a vector at the `k`-th distance so far.
 //!
@@ -9,8 +9,9 @@
 //! `e sqrt(|q|^2 - w^2 / |r|^2)`: only what of the query is across `r` is noise. For near vectors that is much less
 //! than the `e |q|` of a bound which knows nothing of `w`.
 
-use super::{Frame, RaBitQ, float};
-use crate::Scanner;
+use super::{Factors, Frame, RaBitQ, float};
+use crate::{Codec, Scanner};
+use data::Metric;
 use kernels::fast_scan::{self, BLOCK, Table};
 use kernels::{Isa, TopK};
 
@@ -19,6 +20,9 @@ const EPSILON: f32 = 3.0;
 /// Signs of a part, and entries of its table.
 const SIGNS: usize = 4;
 const ENTRIES: usize = 1 << SIGNS;
+
+/// Factors of which a block has 32 side by side: `|r|^2`, `<vector - mean, mean>` and the `f` of the signs.
+const COLUMNS: usize = 3;
 
 /// Where the pieces of a block and of a code are.
 #[derive(Clone, Copy)]
@@ -34,7 +38,7 @@ struct Layout {
 impl Layout {
     fn of(codec: &RaBitQ) -> Self {
         let (sign_len, low_len) = (codec.sign_len(), codec.low_len());
-        let code_len = sign_len + low_len + if codec.bits > 1 { 16 } else { 8 };
+        let code_len = codec.code_len();
         let block_len = BLOCK * code_len;
         Self { bits: codec.bits, padded: codec.padded(), sign_len, low_len, code_len, block_len }
     }
@@ -48,9 +52,9 @@ impl Layout {
         BLOCK * self.sign_len
     }
 
-    /// Bytes of a vector behind its block's signs, `|r|^2` and `f`.
+    /// Bytes of a vector that are not in its block's columns.
     fn rest(self) -> usize {
-        self.code_len - self.sign_len - 8
+        self.code_len - self.sign_len - 4 * COLUMNS
     }
 }
 
@@ -62,17 +66,18 @@ pub(super) fn pack(codec: &RaBitQ, codes: &[u8]) -> Vec<u8> {
     let blocks = packed.chunks_exact_mut(layout.block_len);
     for (codes, block) in codes.chunks(BLOCK * layout.code_len).zip(blocks) {
         let (signs, tail) = block.split_at_mut(layout.signs());
-        let (norms, tail) = tail.split_at_mut(4 * BLOCK);
-        let (roughs, rest) = tail.split_at_mut(4 * BLOCK);
+        let (columns, rest) = tail.split_at_mut(4 * COLUMNS * BLOCK);
         for (v, code) in codes.chunks_exact(layout.code_len).enumerate() {
             let (own, code) = code.split_at(layout.sign_len);
             fast_scan::set(signs, layout.sign_parts(), v, own);
             let (low, factors) = code.split_at(layout.low_len);
-            norms[4 * v..4 * v + 4].copy_from_slice(&factors[..4]);
-            roughs[4 * v..4 * v + 4].copy_from_slice(&factors[4..8]);
+            let (own, factors) = factors.split_at(4 * COLUMNS);
+            for (column, factor) in columns.chunks_exact_mut(4 * BLOCK).zip(own.chunks_exact(4)) {
+                column[4 * v..4 * v + 4].copy_from_slice(factor);
+            }
             let own = &mut rest[v * layout.rest()..][..layout.rest()];
             own[..layout.low_len].copy_from_slice(low);
-            own[layout.low_len..].copy_from_slice(&factors[8..]);
+            own[layout.low_len..].copy_from_slice(factors);
         }
     }
     packed
@@ -143,16 +148,20 @@ impl BlockScanner {
         layout: Layout,
         search: &Search,
         sums: &[u16; BLOCK],
-        (norms, roughs): (&[f32; BLOCK], &[f32; BLOCK]),
+        [norms, leans, roughs]: &[[f32; BLOCK]; COLUMNS],
         distances: &mut [f32; BLOCK],
     ) -> u32 {
         let (frame, rounded) = (&search.frame, &search.sums);
         let limit = search.top.threshold().filter(|limit| !limit.is_nan()).unwrap_or(f32::INFINITY);
         let slope = frame.weight / rounded.scale;
         let middle = frame.weight * (rounded.base - 0.5 * frame.sum);
+        let (own, sign) = match frame.metric {
+            Metric::L2 => (norms, 1.0),
+            Metric::Dot => (leans, -1.0),
+        };
         for v in 0..BLOCK {
             let product = slope * f32::from(sums[v]) + middle;
-            distances[v] = frame.own * norms[v] + frame.base - roughs[v] * product;
+            distances[v] = sign * own[v] + frame.base - roughs[v] * product;
         }
         let mut near = [false; BLOCK];
         if layout.bits == 1 {
@@ -165,7 +174,7 @@ impl BlockScanner {
             for v in 0..BLOCK {
                 let above = distances[v] - roughs[v] * slack - limit;
                 // The inner product that a vector at the limit would have, if it is positive.
-                let product = (frame.own * norms[v] + frame.base - limit).max(0.0);
+                let product = (sign * own[v] + frame.base - limit).max(0.0);
                 // Compared by squares, which spares roots and divisions.
                 let error = spread * (roughs[v] * roughs[v] * length - norms[v]);
                 let within = above * above * norms[v] <= error * (most * norms[v] - product * product);
@@ -179,10 +188,10 @@ impl BlockScanner {
     }
 }
 
-/// A row of 32 factors.
-fn factors(bytes: &[u8]) -> [f32; BLOCK] {
+/// A block's factors, column by column.
+fn columns(bytes: &[u8]) -> [[f32; BLOCK]; COLUMNS] {
     let words = bytes.as_chunks().0;
-    std::array::from_fn(|v| f32::from_le_bytes(words[v]))
+    std::array::from_fn(|column| std::array::from_fn(|v| f32::from_le_bytes(words[column * BLOCK + v])))
 }
 
 impl Scanner for BlockScanner {
@@ -193,14 +202,13 @@ impl Scanner for BlockScanner {
         let (mut sums, mut distances) = ([0; BLOCK], [0.0; BLOCK]);
         for (number, block) in blocks.enumerate() {
             let (signs, tail) = block.split_at(layout.signs());
-            let (norms, tail) = tail.split_at(4 * BLOCK);
-            let (roughs, rest) = tail.split_at(4 * BLOCK);
-            let (norms, roughs) = (factors(norms), factors(roughs));
+            let (factors, rest) = tail.split_at(4 * COLUMNS * BLOCK);
+            let columns = columns(factors);
             let start = number * BLOCK;
             let present = u32::MAX >> (BLOCK - BLOCK.min(len - start));
             for search in &mut self.searches {
                 isa.fast_scan_sums(signs, &search.sums.table, 0, &mut sums);
-                let mut near = present & Self::near(layout, search, &sums, (&norms, &roughs), &mut distances);
+                let mut near = present & Self::near(layout, search, &sums, &columns, &mut distances);
                 while near != 0 {
                     let v = near.trailing_zeros() as usize;
                     near &= near - 1;
@@ -209,7 +217,11 @@ impl Scanner for BlockScanner {
                         fast_scan::get(signs, layout.sign_parts(), v, &mut self.signs);
                         let (low, tail) = rest[v * layout.rest()..].split_at(layout.low_len);
                         let product = search.frame.product(isa, &self.signs, low, layout.bits);
-                        distance = search.frame.distance(norms[v], float(tail, 0), product);
+                        let [norms, leans, roughs] = &columns;
+                        let (norm, lean, rough) = (norms[v], leans[v], roughs[v]);
+                        let (scale, error) = (float(tail, 0), float(tail, 1));
+                        let factors = Factors { norm, lean, rough, scale, error };
+                        distance = search.frame.distance(factors, product);
                     }
                     if search.top.would_keep(distance) {
                         search.top.push(distance, first + (start + v) as u64);
