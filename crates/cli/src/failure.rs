@@ -121,6 +121,34 @@ impl From<data::vectors::ConvertError> for Failure {
     }
 }
 
+impl From<quant::TrainError> for Failure {
+    fn from(error: quant::TrainError) -> Self {
+        match error {
+            quant::TrainError::Stopped => Self::interrupted(),
+            error => Self::new(Code::Failed, error),
+        }
+    }
+}
+
+impl From<quant::EncodeError> for Failure {
+    fn from(error: quant::EncodeError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<quant::SaveError> for Failure {
+    fn from(error: quant::SaveError) -> Self {
+        Self::new(Code::Failed, error)
+    }
+}
+
+impl From<quant::LoadError> for Failure {
+    fn from(error: quant::LoadError) -> Self {
+        let code = if matches!(error, quant::LoadError::Read { .. }) { Code::Failed } else { Code::Corrupt };
+        Self::new(code, error)
+    }
+}
+
 impl From<eval::EvalError> for Failure {
     fn from(error: eval::EvalError) -> Self {
         Self::new(Code::Failed, error)

@@ -64,6 +64,8 @@ enum Command {
     #[command(subcommand)]
     Index(commands::index::Args),
     Search(commands::search::Args),
+    #[command(subcommand)]
+    Codes(commands::codes::Args),
     Report(commands::report::Args),
     Serve(commands::serve::Args),
     #[command(subcommand)]
@@ -104,6 +106,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Eval(args) => commands::eval::run(&context, args),
         Command::Index(args) => commands::index::run(&context, args),
         Command::Search(args) => commands::search::run(&context, args),
+        Command::Codes(args) => commands::codes::run(&context, args),
         Command::Report(args) => commands::report::run(&context, args),
         Command::Serve(args) => commands::serve::run(&context, args),
         Command::Model(args) => commands::model::run(&context, args),

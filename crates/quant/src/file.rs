@@ -1,14 +1,17 @@
 //! A trained code as a safetensors file: the arrays, and the spec and dimension in the metadata.
+//!
+//! Both are in one value, as JSON: the order in which a safetensors file lists several is random, and the same code
+//! must be the same bytes.
 
 use crate::{Array, Arrays, Codec, ParseSpecError, RestoreError, Spec, Values};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Metadata keys.
-const SPEC: &str = "deepembed.code";
-const DIM: &str = "deepembed.dim";
+/// Metadata key; its value is `{"spec": .., "dim": ..}`.
+const HEAD: &str = "deepembed.code";
 /// The largest file that is read: codebooks are megabytes.
 const MAX_BYTES: u64 = 1 << 32;
 /// The longest vectors, as in the index file.
@@ -83,8 +86,8 @@ pub fn save(path: &Path, spec: &Spec, codec: &dyn Codec) -> Result<(), SaveError
             TensorView::new(kind, array.shape.clone(), bytes).map_err(|err| failed(err.to_string()))?;
         views.push((array.name.as_str(), view));
     }
-    let metadata =
-        HashMap::from([(SPEC.to_owned(), spec.to_string()), (DIM.to_owned(), codec.dim().to_string())]);
+    let head = json!({"spec": spec.to_string(), "dim": codec.dim()});
+    let metadata = HashMap::from([(HEAD.to_owned(), head.to_string())]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(|err| failed(err.to_string()))?;
     data::write_atomic(path, |out| out.write_all(&file)).map_err(|err| failed(err.to_string()))
 }
@@ -103,9 +106,11 @@ pub fn load(path: &Path) -> Result<(Spec, Box<dyn Codec>), LoadError> {
     let file = std::fs::read(path).map_err(read)?;
     let (_, head) = SafeTensors::read_metadata(&file).map_err(|err| foreign(err.to_string()))?;
     let metadata = head.metadata().clone().unwrap_or_default();
-    let spec = metadata.get(SPEC).ok_or_else(|| foreign(format!("{SPEC} is missing")))?;
-    let dim = metadata.get(DIM).and_then(|dim| dim.parse().ok()).filter(|dim| (1..=MAX_DIM).contains(dim));
-    let dim = dim.ok_or_else(|| foreign(format!("{DIM} is missing or no dimension")))?;
+    let head = metadata.get(HEAD).ok_or_else(|| foreign(format!("{HEAD} is missing")))?;
+    let head: Value = serde_json::from_str(head).map_err(|err| foreign(format!("{HEAD}: {err}")))?;
+    let spec = head["spec"].as_str().ok_or_else(|| foreign(format!("{HEAD} has no spec")))?;
+    let dim = head["dim"].as_u64().map(|dim| dim as usize).filter(|dim| (1..=MAX_DIM).contains(dim));
+    let dim = dim.ok_or_else(|| foreign(format!("{HEAD} has no dimension")))?;
     let spec: Spec = spec.parse().map_err(|source| LoadError::Spec { path: path.into(), source })?;
     let tensors = SafeTensors::deserialize(&file).map_err(|err| foreign(err.to_string()))?;
     let mut arrays = Vec::new();

@@ -123,6 +123,9 @@ fn saved_codes_come_back() {
     for spec in specs() {
         let codec = train(&spec, &rows, DIM);
         save(&path, &spec, &*codec).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        save(&path, &spec, &*codec).unwrap();
+        assert!(first == std::fs::read(&path).unwrap(), "{spec} is saved as other bytes each time");
         let (again, loaded) = load(&path).unwrap_or_else(|err| panic!("{spec}: {err}"));
         assert_eq!(again, spec);
         let view = Rows::new(&rows[..100 * DIM], DIM).unwrap();

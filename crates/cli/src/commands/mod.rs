@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod codes;
 pub mod completions;
 pub mod data;
 pub mod demo;

@@ -3,6 +3,7 @@
 mod bad_data;
 mod bad_files;
 mod bad_recipes;
+mod codes;
 mod common;
 mod determinism;
 mod help;

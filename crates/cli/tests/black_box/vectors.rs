@@ -12,7 +12,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 /// Rows of `dim` values as a .npy file.
-fn npy(path: &Path, dim: usize, values: &[f32]) {
+pub fn npy(path: &Path, dim: usize, values: &[f32]) {
     let shape = format!("({}, {dim})", values.len() / dim);
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();

@@ -15,6 +15,7 @@
 //! | `PQ16x8ht54` | `m` | the same, behind a gate of differing bits |
 //! | `RQ8x8`, `AQ8x8`, `LSQ8x8`, `PRQ2x4x8`, `PLSQ2x4x8` | `m b / 8 + 1` | sums of entries of books |
 //! | `NOCQ8x8` | `m b / 8` | the same, without a norm |
+//! | `RaBitQ`, `RaBitQ4`, .. | `d b / 8 + 12`, or `+ 20` from two bits on | signs of a rotation, with a bound of the error |
 
 mod additive;
 mod anisotropic;
@@ -24,6 +25,7 @@ mod lvq;
 mod polysemous;
 mod pq;
 mod pq_fast_scan;
+mod rabitq;
 mod scalar;
 mod sign;
 
@@ -36,6 +38,7 @@ pub use polysemous::{Polysemous, PolysemousConfig};
 pub(crate) use pq::parts_and_bits;
 pub use pq::{Pq, PqConfig};
 pub use pq_fast_scan::{PqFastScan, PqFastScanConfig};
+pub use rabitq::{RaBitQ, RaBitQConfig};
 pub use scalar::{Scalar, ScalarConfig};
 pub use sign::{Sign, SignConfig};
 
@@ -118,4 +121,6 @@ codes! {
     Polysemous(PolysemousConfig),
     /// Sums of entries of books.
     Additive(AdditiveConfig),
+    /// One to eight bits of each value after a rotation, with a bound of the distance.
+    RaBitQ(RaBitQConfig),
 }
