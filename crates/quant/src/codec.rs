@@ -58,7 +58,7 @@ pub trait Codec: Send + Sync {
         codes
     }
 
-    /// The `k` nearest of packed codes for a few `queries` (at most eight) at once.
+    /// The `k` nearest of packed codes for a few `queries` at once.
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a>;
 
     /// What was learnt, to be saved.
@@ -104,7 +104,7 @@ pub enum EncodeError {
 /// Rows that one task encodes at once.
 const CHUNK: usize = 256;
 /// Queries that one scanner serves.
-const BATCH: usize = 4;
+const BATCH: usize = 16;
 
 impl dyn Codec + '_ {
     /// The codes of `rows`, `rows.len() x code_len`, on the caller's rayon pool.
