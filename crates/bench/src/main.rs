@@ -1,9 +1,14 @@
 //! Measurements of this workspace against its peers, in the same run on the same machine.
 #![forbid(unsafe_code)]
 
+mod codes;
 mod embed_speed;
+mod kmeans;
+mod peer;
+mod serve;
 mod timing;
 mod train_speed;
+mod vectors;
 
 use clap::Parser;
 
@@ -17,11 +22,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Command {
     TrainSpeed(train_speed::Args),
     EmbedSpeed(embed_speed::Args),
+    Codes(codes::Args),
+    Kmeans(kmeans::Args),
+    Serve(serve::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::TrainSpeed(args) => args.run(),
         Command::EmbedSpeed(args) => args.run(),
+        Command::Codes(args) => args.run(),
+        Command::Kmeans(args) => args.run(),
+        Command::Serve(args) => args.run(),
     }
 }
