@@ -10,7 +10,7 @@ use crate::training::check_rows;
 use crate::transforms::mean;
 use crate::{Array, Arrays, RestoreError, TrainError, Training, matrix};
 use data::{Metric, Rows};
-use kernels::{KMeansConfig, Panels, SplitMix64};
+use kernels::{KMeansConfig, Panels, Seeds, SplitMix64};
 use rayon::prelude::*;
 
 /// Rows compared with the centroids at once.
@@ -20,7 +20,7 @@ const CHUNK: usize = 512;
 /// Training rows a centroid at most; more change little.
 const ROWS_A_CENTROID: usize = 256;
 /// As many rows as that are taken even for few centroids: their rounds are cheap.
-const ROWS: usize = 1 << 16;
+const ROWS: usize = 1 << 14;
 /// Rounds of k-means.
 const ROUNDS: usize = 25;
 /// Parts trained between two reports of progress.
@@ -227,9 +227,11 @@ impl Codebook {
     }
 }
 
-/// K-means, the one place it is called.
+/// K-means, the one place it is called. From random rows: k-means++ gives more centroids to outliers, which
+/// lowers the squared error a little and loses half a hundredth of recall (`PQ16`, SIFT).
 pub(crate) fn cluster(rows: &[f32], dim: usize, count: usize, seed: u64, rounds: usize) -> Vec<f32> {
-    kernels::kmeans(rows, dim, &KMeansConfig { rounds, ..KMeansConfig::new(count, seed) }).centroids
+    let config = KMeansConfig { rounds, seeds: Seeds::Random, ..KMeansConfig::new(count, seed) };
+    kernels::kmeans(rows, dim, &config).centroids
 }
 
 /// `dim / parts`, where that is whole.
