@@ -318,7 +318,7 @@ pub fn run(
     write_file(&folder.model(), &model.to_bytes())?;
     let mut index = None;
     if let (Some(spec), Some(rows)) = (wants_index, rows) {
-        let built = build_index(context, spec, rows, &model)?;
+        let built = build_index(context, &spec, rows, &model)?;
         save_index(&dataset, source, &model, &source_hash, context.seed, &*built, &folder.index())?;
         let facts = measure_index(context, &*built, rows, marks.trained.rows())?;
         metrics["index"] = json!({
@@ -335,13 +335,13 @@ pub fn run(
 /// Builds an index with a bar.
 pub fn build_index(
     context: &Context,
-    spec: Spec,
+    spec: &Spec,
     rows: Rows<'_, f32>,
     model: &dyn Embed,
 ) -> Outcome<Box<dyn Index>> {
     let start = Instant::now();
     context.talk.say(format!("{:28} {spec} over {} vectors", "indexing", rows.len()));
-    let index = index::build(&spec, rows, model.contract().metric, context.seed, &|_, _| {})?;
+    let index = index::build(spec, rows, model.contract().metric, context.seed, &|_, _| {})?;
     context.talk.say(format!("{:28} built ({:.1} s)", "indexing", start.elapsed().as_secs_f64()));
     Ok(index)
 }

@@ -1,6 +1,7 @@
 //! From rows to an index.
 
 use crate::hnsw::Hnsw;
+use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::vectors::Vectors;
 use crate::{Index, Layout, Spec};
@@ -28,6 +29,20 @@ pub enum BuildError {
         /// Position of the row.
         row: usize,
     },
+    /// There are fewer rows than lists.
+    #[error("{rows} rows do not fill {lists} lists; take fewer lists")]
+    TooFew {
+        /// Rows given.
+        rows: usize,
+        /// Lists asked for.
+        lists: usize,
+    },
+    /// The code could not be learnt.
+    #[error(transparent)]
+    Train(#[from] quant::TrainError),
+    /// The code cannot be written.
+    #[error("the trained code cannot be written: {0}")]
+    Code(String),
 }
 
 /// Builds the index that `spec` describes from `rows`, which are copied; row `i` gets id `i`.
@@ -53,12 +68,12 @@ pub fn build(
     if let Some(row) = rows.iter().position(|row| !row.iter().all(|v| v.is_finite())) {
         return Err(BuildError::NotFinite { row });
     }
-    let vectors = Vectors::copy(rows);
-    Ok(match spec.layout {
+    Ok(match &spec.layout {
         Layout::Scan => {
             progress(rows.len(), rows.len());
-            Box::new(Scan::new(vectors, metric))
+            Box::new(Scan::new(Vectors::copy(rows), metric))
         }
-        Layout::Hnsw(shape) => Box::new(Hnsw::build(shape, vectors, metric, seed, progress)),
+        &Layout::Hnsw(shape) => Box::new(Hnsw::build(shape, Vectors::copy(rows), metric, seed, progress)),
+        Layout::Lists(lists) => Box::new(Lists::build(lists, rows, metric, seed, progress)?),
     })
 }

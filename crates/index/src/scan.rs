@@ -50,7 +50,7 @@ impl Index for Scan {
     }
 
     fn effort(&self) -> Effort {
-        Effort { beam: None }
+        Effort::default()
     }
 
     fn search_resolved(
@@ -73,7 +73,7 @@ impl Index for Scan {
         for top in tops.into_iter().flatten() {
             hits.push(sorted(top));
         }
-        Ok(Stats { distances: (queries.len() * among.len()) as u64, hops: 0 })
+        Ok(Stats { distances: (queries.len() * among.len()) as u64, ..Stats::default() })
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
@@ -101,6 +101,14 @@ impl Among {
 /// The rows `0..n` that pass a filter, ascending.
 pub(crate) fn passing(n: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> Vec<u32> {
     (0..n as u32).into_par_iter().filter(|&id| keep(Id::from(id))).collect()
+}
+
+/// The share of the rows `0..n` that pass a filter, from a sample.
+pub(crate) fn passing_share(n: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> f64 {
+    /// Rows asked about; all of them when there are no more.
+    const SAMPLE: usize = 1024;
+    let sample = n.min(SAMPLE);
+    (0..sample).filter(|i| keep((i * n / sample) as Id)).count() as f64 / sample as f64
 }
 
 /// The pairs kept, as answers.

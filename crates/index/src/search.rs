@@ -21,6 +21,10 @@ pub enum Filter<'a> {
 pub struct Effort {
     /// Width of a graph search, rows (`efSearch`); at least `k` is used.
     pub beam: Option<NonZeroUsize>,
+    /// Lists visited (`nprobe`); no more than there are.
+    pub probes: Option<NonZeroUsize>,
+    /// Rows ranked again by a finer code, for each answer wanted (`k_factor`).
+    pub rerank: Option<NonZeroUsize>,
 }
 
 /// What is asked of an index, the same for every query of a batch.
@@ -49,17 +53,20 @@ pub struct Stats {
     pub distances: u64,
     /// Graph nodes whose links were followed.
     pub hops: u64,
+    /// Lists that were visited.
+    pub lists: u64,
 }
 
 impl std::ops::AddAssign for Stats {
     fn add_assign(&mut self, other: Self) {
         self.distances += other.distances;
         self.hops += other.hops;
+        self.lists += other.lists;
     }
 }
 
 /// Why a search was refused.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum SearchError {
     /// The queries have another length than the rows.
     #[error("queries have {got} dimensions, the index has {want}; embed them with the index's own model")]
@@ -159,7 +166,11 @@ impl dyn Index + '_ {
             (asked, own) => Ok(asked.or(own)),
         };
         // Taken apart, so that a new knob cannot be forgotten here.
-        let Effort { beam } = asked;
-        Ok(Effort { beam: knob("beam", beam, own.beam)? })
+        let Effort { beam, probes, rerank } = asked;
+        Ok(Effort {
+            beam: knob("beam", beam, own.beam)?,
+            probes: knob("probes", probes, own.probes)?,
+            rerank: knob("rerank", rerank, own.rerank)?,
+        })
     }
 }

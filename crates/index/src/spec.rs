@@ -1,29 +1,57 @@
 //! An index is a sentence: one line says how it is made.
 //!
 //! ```text
-//! spec := "Flat" | "HNSW" links ["_efc" beam] [",Flat"]
+//! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | {change ","} [lists ","] code ["," refine]
+//! lists  := "IVF" cells ["_res"]
+//! refine := "Refine(" code ")"
 //! ```
 //! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
-//! that finds them (`efConstruction`). The faiss spelling `HNSW32,Flat` is accepted.
+//! that finds them (`efConstruction`). `cells` are the lists that rows are put into by their nearest
+//! centroid; with `_res` codes hold what is left of a row without its centroid. Changes and codes are those
+//! of [`quant::Spec`]. Of faiss's spellings, `HNSW32,Flat`, `RFlat` for `Refine(Flat)` and the `r` of
+//! `PQ16x4fsr` for `_res` are taken.
 
+use quant::codes::Code;
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
 /// How an index is made; printing and parsing give it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// How the rows are arranged and visited.
     pub layout: Layout,
 }
 
 /// How rows are arranged and visited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Layout {
     /// Every row is compared with every query: exact.
     Scan,
     /// A layered graph of near neighbours.
     Hnsw(HnswSpec),
+    /// Codes in lists, of which a search visits some; or in a single one.
+    Lists(ListsSpec),
+}
+
+/// Codes, the lists they lie in, and what ranks the best of them again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListsSpec {
+    /// The lists; without, all codes are scanned.
+    pub cells: Option<CellsSpec>,
+    /// What is done to rows, and how they are then compressed.
+    pub code: quant::Spec,
+    /// A finer code by which the best are ranked again.
+    pub refine: Option<Code>,
+}
+
+/// Lists by nearest centroid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellsSpec {
+    /// Centroids, `1..=2^24`.
+    pub count: u32,
+    /// Whether codes hold rows less their centroid.
+    pub residual: bool,
 }
 
 /// The shape of an HNSW graph.
@@ -36,9 +64,17 @@ pub struct HnswSpec {
 /// Why a line is not a spec.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ParseSpecError {
-    /// The first word names no layout.
-    #[error("\"{0}\" names no index; write Flat, HNSW16 or HNSW16_efc400")]
-    Unknown(String),
+    /// A word is no code and no change of rows, or its settings are not possible.
+    #[error(transparent)]
+    Code(#[from] quant::ParseSpecError),
+    /// Words that do not go together.
+    #[error("{line}: {why}")]
+    Composition {
+        /// The line.
+        line: String,
+        /// What is wrong and what would do.
+        why: String,
+    },
     /// A count is missing or is no whole number.
     #[error("\"{text}\" is no count for {what}; write one as in HNSW16_efc400")]
     Count {
@@ -63,7 +99,8 @@ pub enum ParseSpecError {
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 3] = ["Flat", "HNSW16", "HNSW8_efc100"];
+    pub const EXAMPLES: [&'static str; 6] =
+        ["Flat", "HNSW16", "HNSW8_efc100", "SQ8", "IVF16,Flat", "IVF8_res,SQ4,Refine(F16)"];
 
     /// The exact scan.
     pub const FLAT: Self = Self { layout: Layout::Scan };
@@ -110,14 +147,93 @@ impl HnswSpec {
     }
 }
 
+impl CellsSpec {
+    /// Most lists.
+    pub const MAX: u32 = 1 << 24;
+
+    /// Reads `IVFn` or `IVFn_res`; none for a word of another kind.
+    fn parse(word: &str) -> Option<Result<Self, ParseSpecError>> {
+        let settings = word.strip_prefix("IVF")?;
+        let (cells, residual) =
+            settings.strip_suffix("_res").map_or((settings, false), |settings| (settings, true));
+        Some(count("the number of lists", cells).and_then(|count| {
+            if (1..=Self::MAX).contains(&count) {
+                return Ok(Self { count, residual });
+            }
+            let why = format!(
+                "there may be 1 to {} lists; about the root of the rows, times 4, is usual",
+                Self::MAX
+            );
+            Err(ParseSpecError::Composition { line: word.into(), why })
+        }))
+    }
+}
+
+impl ListsSpec {
+    fn parse(line: &str) -> Result<Self, ParseSpecError> {
+        let wrong = |why: &str| ParseSpecError::Composition { line: line.into(), why: why.into() };
+        let mut words: Vec<&str> = line.split(',').collect();
+        let refine = match words.last() {
+            Some(&"RFlat") => Some("Flat"),
+            Some(word) => word.strip_prefix("Refine(").and_then(|word| word.strip_suffix(')')),
+            None => None,
+        };
+        let refine = refine.map(Code::parse).transpose()?;
+        if refine.is_some() {
+            words.pop();
+        }
+        let place = words.iter().position(|word| word.starts_with("IVF"));
+        let mut cells =
+            place.map(|place| CellsSpec::parse(words.remove(place))).and_then(|cells| cells).transpose()?;
+        if words.iter().any(|word| word.starts_with("IVF")) {
+            return Err(wrong("rows can be put into lists once"));
+        }
+        if words.is_empty() {
+            return Err(wrong(
+                "lists need a code; write it after a comma, as in IVF1024,Flat or IVF1024,PQ16x4fs",
+            ));
+        }
+        let mut words = words.join(",");
+        if words.ends_with("x4fsr") {
+            words.pop();
+            cells = match cells {
+                Some(cells) => Some(CellsSpec { residual: true, ..cells }),
+                None => {
+                    return Err(wrong(
+                        "without lists there is no centroid to take from a row; leave out the r",
+                    ));
+                }
+            };
+        }
+        Ok(Self { cells, code: words.parse()?, refine })
+    }
+}
+
+impl fmt::Display for ListsSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for change in &self.code.changes {
+            write!(f, "{change},")?;
+        }
+        if let Some(CellsSpec { count, residual }) = self.cells {
+            write!(f, "IVF{count}{},", if residual { "_res" } else { "" })?;
+        }
+        self.code.code.fmt(f)?;
+        match &self.refine {
+            Some(code) => write!(f, ",Refine({code})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.layout {
+        match &self.layout {
             Layout::Scan => f.write_str("Flat"),
             Layout::Hnsw(HnswSpec { links, construction: HnswSpec::CONSTRUCTION }) => {
                 write!(f, "HNSW{links}")
             }
             Layout::Hnsw(HnswSpec { links, construction }) => write!(f, "HNSW{links}_efc{construction}"),
+            Layout::Lists(lists) => lists.fmt(f),
         }
     }
 }
@@ -129,8 +245,9 @@ impl FromStr for Spec {
         if line == "Flat" {
             return Ok(Self::FLAT);
         }
-        let body = line.strip_suffix(",Flat").unwrap_or(line);
-        let Some(shape) = body.strip_prefix("HNSW") else { return Err(ParseSpecError::Unknown(line.into())) };
+        let Some(shape) = line.strip_suffix(",Flat").unwrap_or(line).strip_prefix("HNSW") else {
+            return Ok(Self { layout: Layout::Lists(ListsSpec::parse(line)?) });
+        };
         let (links, construction) = match shape.split_once("_efc") {
             Some((links, beam)) => (links, count("the construction beam", beam)?),
             None => (shape, HnswSpec::CONSTRUCTION),
@@ -154,11 +271,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn lists() -> impl Strategy<Value = Layout> {
+        let words: Vec<&str> = Code::EXAMPLES.iter().flat_map(|words| words.iter().copied()).collect();
+        let cells = prop::option::of((1..=CellsSpec::MAX, any::<bool>()));
+        let code = || prop::sample::select(words.clone()).prop_map(|word| Code::parse(word).unwrap());
+        let changes = prop::sample::subsequence(vec!["Centre", "OPQ8"], 0..=2);
+        (cells, changes, code(), prop::option::of(code())).prop_map(|(cells, changes, code, refine)| {
+            let changes: String = changes.iter().map(|change| format!("{change},")).collect();
+            let cells = cells.map(|(count, residual)| CellsSpec { count, residual });
+            Layout::Lists(ListsSpec { cells, code: format!("{changes}{code}").parse().unwrap(), refine })
+        })
+    }
+
     fn spec() -> impl Strategy<Value = Spec> {
         let hnsw = (2..=HnswSpec::MAX_LINKS)
             .prop_flat_map(|links| (Just(links), links..=HnswSpec::MAX_CONSTRUCTION))
             .prop_map(|(links, beam)| Layout::Hnsw(HnswSpec::new(links, beam).unwrap()));
-        prop_oneof![Just(Layout::Scan), hnsw].prop_map(|layout| Spec { layout })
+        let layout = prop_oneof![Just(Layout::Scan), hnsw, lists()];
+        // The plain scan has one spelling.
+        layout
+            .prop_map(|layout| Spec { layout })
+            .prop_map(|spec| if spec.to_string() == "Flat" { Spec::FLAT } else { spec })
     }
 
     proptest! {
@@ -168,7 +301,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_panics(line in "(HNSW|Flat)?[0-9A-Za-z_,+ -]{0,12}") {
+        fn no_line_panics(line in "(HNSW|Flat|IVF8|IVF)?[0-9A-Za-z_,+ ()-]{0,12}(,Flat|,PQ8|,RFlat)?") {
             if let Ok(spec) = line.parse::<Spec>() {
                 prop_assert_eq!(spec.to_string().parse(), Ok(spec));
             }
@@ -181,13 +314,22 @@ mod tests {
             assert_eq!(line.parse::<Spec>().unwrap().to_string(), line);
         }
         assert_eq!("HNSW32,Flat".parse::<Spec>().unwrap().to_string(), "HNSW32");
+        assert_eq!(
+            "OPQ8,IVF64,PQ8x4fsr,RFlat".parse::<Spec>().unwrap().to_string(),
+            "OPQ8,IVF64_res,PQ8x4fs,Refine(Flat)"
+        );
         assert_eq!("HNSW32_efc200".parse::<Spec>().unwrap().to_string(), "HNSW32");
     }
 
     #[test]
     fn impossible_specs_say_why() {
         let why = |line: &str| line.parse::<Spec>().unwrap_err().to_string();
-        assert_eq!(why("PQ8"), "\"PQ8\" names no index; write Flat, HNSW16 or HNSW16_efc400");
+        assert!(why("Pq8").starts_with("\"Pq8\" names no code; there are Flat"));
+        assert!(why("IVF0,Flat").contains("1 to 16777216 lists"));
+        assert!(why("IVF64").contains("lists need a code"));
+        assert!(why("IVF64,IVF8,Flat").contains("once"));
+        assert!(why("PQ8x4fsr").contains("without lists"));
+        assert!(why("IVF64,Flat,Refine(x)").contains("names no code"));
         assert_eq!(why("HNSW1"), "HNSW1: a node needs 2 to 512 links; 16 or 32 suit most data");
         assert!(why("HNSW16_efc8").contains("must hold at least the 16 links and at most 65536 rows"));
         assert!(why("HNSWx").starts_with("\"x\" is no count for the links of a node"));

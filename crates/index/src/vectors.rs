@@ -38,6 +38,16 @@ impl Vectors {
         Self { values, dim }
     }
 
+    /// Copies the rows `ids` in that order.
+    pub(crate) fn gather(rows: Rows<'_, f32>, ids: &[u32]) -> Self {
+        let (dim, stride) = (rows.dim(), stride(rows.dim()));
+        let mut values = Array::filled(ids.len() * stride, 0.0);
+        for (to, &id) in values.as_mut().chunks_exact_mut(stride).zip(ids) {
+            to[..dim].copy_from_slice(rows.row(id as usize));
+        }
+        Self { values, dim }
+    }
+
     /// Takes rows that are padded already; none when they are not whole.
     pub(crate) fn from_padded(values: Array<f32>, dim: usize) -> Option<Self> {
         (dim > 0 && values.len().is_multiple_of(stride(dim))).then_some(Self { values, dim })

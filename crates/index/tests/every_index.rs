@@ -4,7 +4,7 @@ mod common;
 
 use common::{built, clustered};
 use data::{Hit, Hits, Id, Metric, Rows};
-use deepembed_index::{Effort, Filter, Index, Request, SearchError, Spec, Stats, recall};
+use deepembed_index::{BuildError, Effort, Filter, Index, Request, SearchError, Spec, Stats, recall};
 use std::num::NonZeroUsize;
 
 const METRICS: [Metric; 2] = [Metric::L2, Metric::Dot];
@@ -15,12 +15,21 @@ fn some(n: usize) -> NonZeroUsize {
 }
 
 fn beam(n: usize) -> Effort {
-    Effort { beam: Some(some(n)) }
+    Effort { beam: Some(some(n)), ..Effort::default() }
 }
 
 /// A beam of 12 where the index reads it.
 fn narrow(index: &dyn Index) -> Effort {
-    Effort { beam: index.effort().beam.and(NonZeroUsize::new(12)) }
+    Effort { beam: index.effort().beam.and(NonZeroUsize::new(12)), ..Effort::default() }
+}
+
+/// The index, or none where the rows are too few or too odd for its lists or its code.
+fn possible(spec: &str, rows: Rows<'_, f32>, metric: Metric) -> Option<Box<dyn Index>> {
+    match deepembed_index::build(&spec.parse().unwrap(), rows, metric, 7, &|_, _| {}) {
+        Ok(index) => Some(index),
+        Err(BuildError::TooFew { .. } | BuildError::Train(_)) if spec.contains(['I', 'Q']) => None,
+        Err(error) => panic!("{spec}: {error}"),
+    }
 }
 
 fn answers(index: &dyn Index, queries: Rows<'_, f32>, request: &Request<'_>) -> (Hits, Stats) {
@@ -51,7 +60,7 @@ fn the_scan_is_the_definition() {
     for metric in METRICS {
         let scan = built("Flat", rows, metric, 0);
         let (hits, stats) = answers(&*scan, queries, &Request::top(some(9)));
-        assert_eq!(stats, Stats { distances: 700 * 40, hops: 0 });
+        assert_eq!(stats, Stats { distances: 700 * 40, ..Stats::default() });
         for (query, hits) in queries.iter().zip(hits.iter()) {
             let want = plain(rows, query, metric, 9);
             assert_eq!(hits.len(), 9);
@@ -138,13 +147,13 @@ fn filters_return_only_what_passes_and_all_of_it() {
             // A narrow beam makes the walk cheaper than the scan for the wider filters.
             let effort = narrow(&*index);
             let (got, stats) = answers(&*index, queries, &Request { effort, ..request });
-            assert_eq!(stats.hops > 0, spec != "Flat" && every <= 3, "{spec} 1/{every}");
+            assert_eq!(stats.hops > 0, spec.starts_with("HNSW") && every <= 3, "{spec} 1/{every}");
             let passing = (0..6000).filter(|&id| keep(id)).count();
             let mut right = 0;
             for (truth, got) in truth.iter().zip(got.iter()) {
                 assert_eq!(got.len(), passing.min(10), "{spec} 1/{every}");
                 assert!(got.iter().all(|hit| keep(hit.id)));
-                right += got.iter().filter(|hit| truth.contains(hit)).count();
+                right += got.iter().filter(|hit| truth.iter().any(|other| other.id == hit.id)).count();
             }
             assert!(right as f64 >= 0.95 * (15 * passing.min(10)) as f64, "{spec} 1/{every}: {right}");
         }
@@ -158,7 +167,7 @@ fn a_rare_filter_costs_a_scan_of_what_passes() {
     let index = built("HNSW16", rows, Metric::L2, 7);
     let keep = |id: Id| id < 12;
     let request = Request { filter: Filter::When(&keep), ..Request::top(some(3)) };
-    assert_eq!(answers(&*index, rows.slice(0..2), &request).1, Stats { distances: 24, hops: 0 });
+    assert_eq!(answers(&*index, rows.slice(0..2), &request).1, Stats { distances: 24, ..Stats::default() });
 }
 
 #[test]
@@ -196,7 +205,7 @@ fn few_rows_and_many_answers() {
     for spec in Spec::EXAMPLES {
         for n in 1..6 {
             let values = clustered(n, 3, 2, 1);
-            let index = built(spec, Rows::new(&values, 3).unwrap(), Metric::L2, 7);
+            let Some(index) = possible(spec, Rows::new(&values, 3).unwrap(), Metric::L2) else { continue };
             let request = Request::top(NonZeroUsize::MAX);
             let (hits, _) = answers(&*index, Rows::new(&[0.0; 6], 3).unwrap(), &request);
             assert_eq!((hits.len(), hits.of(0).len(), hits.of(1).len()), (2, n, n), "{spec}");
@@ -228,7 +237,7 @@ fn refusals_say_why() {
         "row 1 holds a value that is not finite; remove it or embed it again"
     );
     let empty = deepembed_index::build(&Spec::FLAT, Rows::new(&[], 1).unwrap(), Metric::L2, 0, &|_, _| {});
-    assert_eq!(empty.err().unwrap(), deepembed_index::BuildError::Empty);
+    assert_eq!(empty.err().unwrap(), BuildError::Empty);
 }
 
 #[test]
@@ -238,7 +247,7 @@ fn huge_values_do_no_harm() {
     let rows = Rows::new(&values, 3).unwrap();
     for metric in METRICS {
         for spec in Spec::EXAMPLES {
-            let index = built(spec, rows, metric, 7);
+            let Some(index) = possible(spec, rows, metric) else { continue };
             let (hits, _) = answers(&*index, rows, &Request::top(some(10)));
             assert!(hits.iter().all(|list| list.len() == 10), "{spec} {metric}");
         }
@@ -274,9 +283,9 @@ fn the_work_is_what_it_was() {
                 let request = Request { filter, effort: narrow(&*index), ..Request::top(some(10)) };
                 let (hits, stats) = answers(&*index, rows.slice(0..100), &request);
                 let ids: Id = hits.iter().flatten().map(|hit| hit.id).sum();
-                let Stats { distances, hops } = stats;
+                let Stats { distances, hops, lists } = stats;
                 lines += &format!(
-                    "{spec} {metric} {name}: distances {distances}, hops {hops}, sum of ids {ids}\n"
+                    "{spec} {metric} {name}: distances {distances}, hops {hops}, lists {lists}, sum of ids {ids}\n"
                 );
             }
         }

@@ -115,6 +115,10 @@ impl Codec for Chain {
         self.code.pack(codes)
     }
 
+    fn packed_len(&self, rows: usize) -> usize {
+        self.code.packed_len(rows)
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         let mut images = Vec::with_capacity(queries.len() * self.code.dim());
         let mut offsets = Vec::with_capacity(queries.len());

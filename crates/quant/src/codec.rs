@@ -58,6 +58,11 @@ pub trait Codec: Send + Sync {
         codes
     }
 
+    /// Bytes that `rows` packed codes take.
+    fn packed_len(&self, rows: usize) -> usize {
+        rows * self.code_len()
+    }
+
     /// The `k` nearest of packed codes for a few `queries` at once.
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a>;
 

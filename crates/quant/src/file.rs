@@ -73,6 +73,15 @@ pub enum LoadError {
 /// When the file cannot be written.
 pub fn save(path: &Path, spec: &Spec, codec: &dyn Codec) -> Result<(), SaveError> {
     let failed = |why: String| SaveError::Write { path: path.into(), why };
+    let file = to_bytes(spec, codec).map_err(failed)?;
+    data::write_atomic(path, |out| out.write_all(&file)).map_err(|err| failed(err.to_string()))
+}
+
+/// The bytes of a file that holds a trained code.
+///
+/// # Errors
+/// When the arrays do not make a file, with what the writer said.
+pub fn to_bytes(spec: &Spec, codec: &dyn Codec) -> Result<Vec<u8>, String> {
     let arrays: Vec<(Array, Vec<u8>)> =
         codec.arrays().into_iter().map(|array| (array.clone(), bytes(&array.values))).collect();
     let mut views = Vec::with_capacity(arrays.len());
@@ -82,14 +91,12 @@ pub fn save(path: &Path, spec: &Spec, codec: &dyn Codec) -> Result<(), SaveError
             Values::U8(_) => Dtype::U8,
             Values::U32(_) => Dtype::U32,
         };
-        let view =
-            TensorView::new(kind, array.shape.clone(), bytes).map_err(|err| failed(err.to_string()))?;
+        let view = TensorView::new(kind, array.shape.clone(), bytes).map_err(|err| err.to_string())?;
         views.push((array.name.as_str(), view));
     }
     let head = json!({"spec": spec.to_string(), "dim": codec.dim()});
     let metadata = HashMap::from([(HEAD.to_owned(), head.to_string())]);
-    let file = safetensors::serialize(views, Some(metadata)).map_err(|err| failed(err.to_string()))?;
-    data::write_atomic(path, |out| out.write_all(&file)).map_err(|err| failed(err.to_string()))
+    safetensors::serialize(views, Some(metadata)).map_err(|err| err.to_string())
 }
 
 /// Reads what [`save`] wrote.
@@ -98,13 +105,23 @@ pub fn save(path: &Path, spec: &Spec, codec: &dyn Codec) -> Result<(), SaveError
 /// When the file cannot be read, is another kind of file, or its parts contradict each other.
 pub fn load(path: &Path) -> Result<(Spec, Box<dyn Codec>), LoadError> {
     let read = |source| LoadError::Read { path: path.into(), source };
-    let foreign = |why: String| LoadError::Foreign { path: path.into(), why };
     let size = std::fs::metadata(path).map_err(read)?.len();
     if size > MAX_BYTES {
-        return Err(foreign(format!("{size} bytes are too many for a code")));
+        return Err(LoadError::Foreign {
+            path: path.into(),
+            why: format!("{size} bytes are too many for a code"),
+        });
     }
-    let file = std::fs::read(path).map_err(read)?;
-    let (_, head) = SafeTensors::read_metadata(&file).map_err(|err| foreign(err.to_string()))?;
+    from_bytes(path, &std::fs::read(path).map_err(read)?)
+}
+
+/// Reads what [`to_bytes`] gave; `path` names the file they come from in errors.
+///
+/// # Errors
+/// When the bytes are no code, or their parts contradict each other.
+pub fn from_bytes(path: &Path, file: &[u8]) -> Result<(Spec, Box<dyn Codec>), LoadError> {
+    let foreign = |why: String| LoadError::Foreign { path: path.into(), why };
+    let (_, head) = SafeTensors::read_metadata(file).map_err(|err| foreign(err.to_string()))?;
     let metadata = head.metadata().clone().unwrap_or_default();
     let head = metadata.get(HEAD).ok_or_else(|| foreign(format!("{HEAD} is missing")))?;
     let head: Value = serde_json::from_str(head).map_err(|err| foreign(format!("{HEAD}: {err}")))?;
@@ -112,7 +129,7 @@ pub fn load(path: &Path) -> Result<(Spec, Box<dyn Codec>), LoadError> {
     let dim = head["dim"].as_u64().map(|dim| dim as usize).filter(|dim| (1..=MAX_DIM).contains(dim));
     let dim = dim.ok_or_else(|| foreign(format!("{HEAD} has no dimension")))?;
     let spec: Spec = spec.parse().map_err(|source| LoadError::Spec { path: path.into(), source })?;
-    let tensors = SafeTensors::deserialize(&file).map_err(|err| foreign(err.to_string()))?;
+    let tensors = SafeTensors::deserialize(file).map_err(|err| foreign(err.to_string()))?;
     let mut arrays = Vec::new();
     for (name, view) in tensors.iter() {
         arrays

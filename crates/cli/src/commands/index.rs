@@ -47,7 +47,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             let items: Vec<usize> = (0..dataset.len()).collect();
             let vectors = context.embed(&*model, &dataset, &items, "embedding")?;
             let rows = Rows::new(&vectors, model.contract().dim).expect("an embedding of every picture");
-            let built = pipeline::build_index(context, *spec, rows, &*model)?;
+            let built = pipeline::build_index(context, spec, rows, &*model)?;
             let hash = dataset.manifest_hash()?;
             pipeline::save_index(&dataset, data, &*model, &hash, context.seed, &*built, out)?;
             let text = format!("{spec} over {} x {} vectors in {}", rows.len(), rows.dim(), out.display());

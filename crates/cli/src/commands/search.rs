@@ -28,6 +28,12 @@ pub struct Args {
     /// Width of the graph search; only a graph index reads it.
     #[arg(long)]
     beam: Option<NonZeroUsize>,
+    /// Lists visited; only an index with lists reads it.
+    #[arg(long)]
+    probes: Option<NonZeroUsize>,
+    /// Rows ranked again for each answer; only an index with a finer code reads it.
+    #[arg(long)]
+    rerank: Option<NonZeroUsize>,
 }
 
 pub fn run(context: &Context, args: &Args) -> Outcome {
@@ -46,7 +52,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     }
     let vectors = model.embed(&images)?;
     let queries = Rows::new(&vectors, model.contract().dim).expect("an embedding of every picture");
-    let request = Request { k: args.k, filter: Filter::All, effort: Effort { beam: args.beam } };
+    let effort = Effort { beam: args.beam, probes: args.probes, rerank: args.rerank };
+    let request = Request { k: args.k, filter: Filter::All, effort };
     let mut hits = Hits::default();
     let stats = opened.index.search(queries, &request, &mut hits)?;
     let metric = opened.index.metric();

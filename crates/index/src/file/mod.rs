@@ -20,6 +20,7 @@ pub(crate) use sections::Sections;
 pub use sections::{Part, PartKind};
 
 use crate::hnsw::Hnsw;
+use crate::lists::Lists;
 use crate::mmap::Map;
 use crate::scan::Scan;
 use crate::{Index, Layout, ParseSpecError, Provenance};
@@ -269,9 +270,10 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     if provenance.contract.dim != file.head.dim || !provenance.has_model_hash() {
         return Err(sections.damaged("its provenance does not belong to its rows"));
     }
-    let index: Box<dyn Index> = match file.head.spec.layout {
+    let index: Box<dyn Index> = match &file.head.spec.layout {
         Layout::Scan => Box::new(Scan::open(&sections)?),
-        Layout::Hnsw(shape) => Box::new(Hnsw::open(shape, &sections)?),
+        &Layout::Hnsw(shape) => Box::new(Hnsw::open(shape, &sections)?),
+        Layout::Lists(lists) => Box::new(Lists::open(lists, &sections)?),
     };
     Ok(Opened { index, provenance, file })
 }

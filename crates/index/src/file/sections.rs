@@ -29,6 +29,22 @@ pub enum PartKind {
     Entry = 6,
     /// Whatever the writer stored beside the index.
     Payload = 7,
+    /// A trained code, as [`quant::to_bytes`] writes it.
+    Code = 8,
+    /// `lists x dim` values (`f32`): the centroid of each list.
+    Centroids = 9,
+    /// `lists + 1` numbers (`u32`): the first place of each list, then the number of rows.
+    ListStarts = 10,
+    /// `lists + 1` numbers (`u64`): the first byte of the codes of each list, then the number of bytes.
+    ListOffsets = 11,
+    /// `n` numbers (`u32`): the row at each place of the lists.
+    ListIds = 12,
+    /// Packed codes, list after list.
+    ListCodes = 13,
+    /// The trained code by which the best rows are ranked again.
+    FinerCode = 14,
+    /// `n x code_len` bytes in the order of the lists.
+    FinerCodes = 15,
 }
 
 /// One array of an index, as its file holds it.
@@ -125,6 +141,37 @@ impl<'a> Sections<'a> {
     /// The error that the file is damaged.
     pub(crate) fn damaged(&self, what: &str) -> OpenError {
         OpenError::Damaged { path: self.path.to_path_buf(), what: what.to_owned() }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.head.rows
+    }
+
+    /// Values a row.
+    pub(crate) fn dim(&self) -> usize {
+        self.head.dim
+    }
+
+    /// The bytes of a section, compared with their hash.
+    pub(crate) fn checked_bytes(&self, kind: PartKind) -> Result<&'a [u8], OpenError> {
+        self.check(kind)?;
+        self.bytes(kind)
+    }
+
+    /// The trained code in `bytes`, which must be the one that the index names.
+    pub(crate) fn codec(
+        &self,
+        bytes: &[u8],
+        spec: &quant::Spec,
+        dim: usize,
+    ) -> Result<Box<dyn quant::Codec>, OpenError> {
+        let (found, codec) =
+            quant::from_bytes(self.path, bytes).map_err(|error| self.damaged(&error.to_string()))?;
+        if &found != spec || codec.dim() != dim {
+            return Err(self.damaged(&format!("its code is {found} of {} values", codec.dim())));
+        }
+        Ok(codec)
     }
 
     /// How the rows are compared.

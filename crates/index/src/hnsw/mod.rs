@@ -115,11 +115,7 @@ impl Plan<'_> {
 /// cost because it knows what comes next. Asking the filter about all rows is taken to cost a sixteenth
 /// of a scan's distance each. The share is that of a sample.
 fn scan_is_cheaper(n: usize, unfiltered: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> bool {
-    /// Rows asked about; all of them when there are no more.
-    const SAMPLE: usize = 1024;
-    let sample = n.min(SAMPLE);
-    let passing = (0..sample).filter(|i| keep((i * n / sample) as Id)).count();
-    let share = passing as f64 / sample as f64;
+    let share = scan::passing_share(n, keep);
     share * (share * n as f64 + n as f64 / 16.0) <= 3.0 * unfiltered as f64
 }
 
@@ -147,7 +143,7 @@ impl Index for Hnsw {
     }
 
     fn effort(&self) -> Effort {
-        Effort { beam: Some(BEAM) }
+        Effort { beam: Some(BEAM), ..Effort::default() }
     }
 
     fn search_resolved(

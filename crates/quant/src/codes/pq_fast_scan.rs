@@ -125,6 +125,10 @@ impl Codec for PqFastScan {
         fast_scan::pack(&codes, self.codebook.parts)
     }
 
+    fn packed_len(&self, rows: usize) -> usize {
+        fast_scan::packed_len(rows, self.codebook.parts)
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         Box::new(scanner(&self.codebook, queries, metric, k))
     }

@@ -440,6 +440,10 @@ impl Codec for Additive {
         if self.in_bytes() { byte_scan::pack(&codes, self.code_len()) } else { codes }
     }
 
+    fn packed_len(&self, rows: usize) -> usize {
+        if self.in_bytes() { byte_scan::packed_len(rows, self.code_len()) } else { rows * self.code_len() }
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         let scorers: Option<Vec<_>> = queries.iter().map(|query| self.bytes(query, metric)).collect();
         match scorers {

@@ -317,6 +317,10 @@ impl Codec for RaBitQ {
         scan::pack(self, &codes)
     }
 
+    fn packed_len(&self, rows: usize) -> usize {
+        scan::packed_len(self, rows)
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         Box::new(BlockScanner::new(self, queries.iter().map(|query| self.frame(query, metric)).collect(), k))
     }

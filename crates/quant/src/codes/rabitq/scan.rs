@@ -58,6 +58,11 @@ impl Layout {
     }
 }
 
+/// Bytes of the blocks of `rows` vectors.
+pub(super) fn packed_len(codec: &RaBitQ, rows: usize) -> usize {
+    rows.div_ceil(BLOCK) * Layout::of(codec).block_len
+}
+
 /// The codes in blocks; what is missing of the last is zeros.
 pub(super) fn pack(codec: &RaBitQ, codes: &[u8]) -> Vec<u8> {
     let layout = Layout::of(codec);

@@ -1,0 +1,136 @@
+//! From rows to lists.
+
+use super::coarse::{self, Coarse};
+use super::finer::Finer;
+use super::{Lists, Places};
+use crate::array::Array;
+use crate::build::BuildError;
+use crate::spec::ListsSpec;
+use data::{Metric, Rows};
+use quant::{Codec, Training};
+use rayon::prelude::*;
+
+/// Rows that codes are learnt from, at most.
+const SAMPLE: usize = 1 << 17;
+/// Rows that one task encodes.
+const CHUNK: usize = 256;
+
+pub(super) fn build(
+    spec: &ListsSpec,
+    rows: Rows<'_, f32>,
+    metric: Metric,
+    seed: u64,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Lists, BuildError> {
+    let (n, dim) = (rows.len(), rows.dim());
+    let lists = spec.cells.map_or(1, |cells| cells.count as usize);
+    if n < lists {
+        return Err(BuildError::TooFew { rows: n, lists });
+    }
+    let coarse = spec.cells.map(|_| Coarse::train(rows, lists, metric, seed));
+    let assignment = match &coarse {
+        Some(coarse) => coarse.assign(rows, metric),
+        None => vec![0; n],
+    };
+    progress(n / 4, n);
+    let residual = coarse.as_ref().filter(|_| spec.cells.is_some_and(|cells| cells.residual));
+    let sample = coarse::sample(rows, SAMPLE, seed);
+    let sample = Rows::new(&sample, dim).expect("whole rows");
+    let codec = match residual {
+        Some(coarse) => {
+            let cells = coarse.assign(sample, metric);
+            let rows = less_centroids(coarse, sample, &cells);
+            spec.code.train(Rows::new(&rows, dim).expect("whole rows"), &Training::seeded(seed))?
+        }
+        None => spec.code.train(sample, &Training::seeded(seed))?,
+    };
+    progress(n / 2, n);
+    let (starts, ids) = order(&assignment, lists);
+    let finer = spec.refine.as_ref().map(|code| Finer::build(code, rows, &ids, sample, seed)).transpose()?;
+    progress(n / 4 * 3, n);
+    let residual = residual.map(|coarse| (coarse, assignment.as_slice()));
+    let (offsets, codes) = pack(&*codec, rows, &ids, &starts, residual);
+    progress(n, n);
+    let trained = quant::to_bytes(&spec.code, &*codec).map_err(BuildError::Code)?;
+    let places = Places { starts: owned(&starts), offsets: owned(&offsets), codes, ids: owned(&ids) };
+    Ok(Lists { spec: spec.clone(), metric, dim, coarse, codec, trained, places, finer })
+}
+
+fn owned<T: bytemuck::Pod>(values: &[T]) -> Array<T> {
+    let mut array = Array::filled(values.len(), T::zeroed());
+    array.as_mut().copy_from_slice(values);
+    array
+}
+
+/// The first place of each list, then the number of rows; and the row at each place, ascending in each list.
+fn order(assignment: &[u32], lists: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0u32; lists + 1];
+    assignment.iter().for_each(|&list| starts[list as usize + 1] += 1);
+    (0..lists).for_each(|list| starts[list + 1] += starts[list]);
+    let mut next = starts.clone();
+    let mut ids = vec![0; assignment.len()];
+    for (row, &list) in (0..).zip(assignment) {
+        ids[next[list as usize] as usize] = row;
+        next[list as usize] += 1;
+    }
+    (starts, ids)
+}
+
+/// Rows less the centroid of their list.
+fn less_centroids(coarse: &Coarse, rows: Rows<'_, f32>, lists: &[u32]) -> Vec<f32> {
+    let pairs = rows.iter().zip(lists);
+    pairs
+        .flat_map(|(row, &list)| row.iter().zip(coarse.centroid(list as usize)).map(|(x, c)| x - c))
+        .collect()
+}
+
+/// The packed codes of all lists and where each starts. No more than the codes of one list exist twice.
+fn pack(
+    codec: &dyn Codec,
+    rows: Rows<'_, f32>,
+    ids: &[u32],
+    starts: &[u32],
+    residual: Option<(&Coarse, &[u32])>,
+) -> (Vec<u64>, Array<u8>) {
+    let mut offsets = vec![0u64];
+    let sizes = starts.windows(2).map(|pair| codec.packed_len((pair[1] - pair[0]) as usize) as u64);
+    let mut end = 0;
+    offsets.extend(sizes.map(|size| {
+        end += size;
+        end
+    }));
+    let mut codes = Array::filled(end as usize, 0u8);
+    let mut rest = codes.as_mut();
+    let mut parts = Vec::with_capacity(starts.len() - 1);
+    for (pair, places) in offsets.windows(2).zip(starts.windows(2)) {
+        let (part, left) = rest.split_at_mut((pair[1] - pair[0]) as usize);
+        rest = left;
+        parts.push((part, &ids[places[0] as usize..places[1] as usize]));
+    }
+    parts.into_par_iter().for_each(|(part, ids)| {
+        let mut plain = vec![0; ids.len() * codec.code_len()];
+        encode(codec, rows, ids, residual, &mut plain);
+        part.copy_from_slice(&codec.pack(plain));
+    });
+    (offsets, codes)
+}
+
+/// Writes the codes of the rows `ids`, one after another; of what is left of them without their centroid,
+/// where `residual` gives centroids and the list of each row.
+pub(super) fn encode(
+    codec: &dyn Codec,
+    rows: Rows<'_, f32>,
+    ids: &[u32],
+    residual: Option<(&Coarse, &[u32])>,
+    codes: &mut [u8],
+) {
+    codes.par_chunks_mut(CHUNK * codec.code_len()).zip(ids.par_chunks(CHUNK)).for_each(|(codes, ids)| {
+        let picked: Vec<f32> = ids.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
+        let mut picked = picked;
+        if let Some((coarse, lists)) = residual {
+            let here: Vec<u32> = ids.iter().map(|&id| lists[id as usize]).collect();
+            picked = less_centroids(coarse, Rows::new(&picked, rows.dim()).expect("whole rows"), &here);
+        }
+        codec.encode(Rows::new(&picked, rows.dim()).expect("whole rows"), codes);
+    });
+}
