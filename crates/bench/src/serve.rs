@@ -1,18 +1,24 @@
-//! Answers a harness: builds once, then searches with what each line of standard input names.
+//! Answers a harness: builds an index once, then searches with what each line of standard input names.
 //!
-//! Prints `{"bytes": N, "sweep": [{}]}` when built. A request is `{"query", "k", "threads", "params", "out"}`;
-//! ids are written to `out` as .ivecs, -1 where nothing was found, and `{"wall_s", "cpu_s"}` of the search
-//! alone is printed.
+//! Prints `{"bytes": N, "sweep": [{..}, ..]}` when built, with the efforts that suit the index. A request is
+//! `{"query", "k", "threads", "params", "out"}`, where `params` may set `beam`, `probes` and `rerank`; ids are
+//! written to `out` as .ivecs, -1 where nothing was found, and `{"wall_s", "cpu_s"}` of the search alone is
+//! printed.
 
 use crate::timing::Clocks;
-use data::vectors::{VectorFile, parse_count};
-use data::{Metric, Rows};
-use quant::{Spec, Training, search};
+use data::vectors::VectorFile;
+use data::{Hits, Metric, Rows};
+use index::{Effort, Filter, Index, Request, Spec, build};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufWriter, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Widths of a graph search that are tried.
+const BEAMS: [usize; 12] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 400, 640];
+/// Numbers of lists that are tried.
+const PROBES: [usize; 12] = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
 
 /// Serve searches to a comparison harness over standard input and output.
 #[derive(clap::Args)]
@@ -26,20 +32,29 @@ pub struct Args {
     /// What to build.
     #[arg(long)]
     spec: Spec,
-    /// Vectors to learn from, spread evenly over the base.
-    #[arg(long, value_parser = parse_count, default_value = "100K")]
-    train: usize,
+    /// Rows ranked again for each answer, of an index with a finer code; may be given several times.
+    #[arg(long)]
+    rerank: Vec<NonZeroUsize>,
     /// Everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Deserialize)]
-struct Request {
+struct Question {
     query: PathBuf,
     k: NonZeroUsize,
     threads: usize,
+    params: Params,
     out: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Params {
+    beam: Option<NonZeroUsize>,
+    probes: Option<NonZeroUsize>,
+    rerank: Option<NonZeroUsize>,
 }
 
 impl Args {
@@ -47,40 +62,60 @@ impl Args {
     #[allow(clippy::print_stdout)]
     pub fn run(&self) -> anyhow::Result<()> {
         let file = VectorFile::open(&self.base)?;
-        let (len, dim) = (file.len(), file.dim());
-        let rows = file.read(0..len)?;
-        let step = (len / self.train.max(1)).max(1);
-        let sample: Vec<f32> =
-            rows.chunks_exact(dim).step_by(step).take(self.train).flatten().copied().collect();
-        let (codec, packed) = pool(self.threads)?.install(|| -> anyhow::Result<_> {
-            let codec = self.spec.train(Rows::new(&sample, dim)?, &Training::seeded(self.seed))?;
-            let packed = codec.pack(codec.encode_all(Rows::new(&rows, dim)?)?);
-            Ok((codec, packed))
-        })?;
-        drop(rows);
-        println!("{}", json!({ "bytes": packed.len(), "sweep": [{}] }));
+        let rows = file.read(0..file.len())?;
+        let rows = Rows::new(&rows, file.dim())?;
+        let index = pool(self.threads)?.install(|| build(&self.spec, rows, Metric::L2, self.seed, &|_, _| {}))?;
+        println!("{}", json!({ "bytes": index.bytes(), "sweep": self.sweep(&*index) }));
         for line in std::io::stdin().lock().lines() {
-            let request: Request = serde_json::from_str(&line?)?;
+            let request: Question = serde_json::from_str(&line?)?;
             let file = VectorFile::open(&request.query)?;
             let queries = file.read(0..file.len())?;
+            let queries = Rows::new(&queries, file.dim())?;
+            let Params { beam, probes, rerank } = request.params;
+            let asked =
+                Request { k: request.k, filter: Filter::All, effort: Effort { beam, probes, rerank } };
+            let mut hits = Hits::default();
             let pool = pool(request.threads)?;
             let clocks = Clocks::start();
-            let queries = Rows::new(&queries, file.dim())?;
-            let hits = pool.install(|| search(&*codec, &packed, len, queries, Metric::L2, request.k))?;
+            pool.install(|| index.search(queries, &asked, &mut hits))?;
             let took = clocks.took(queries.len());
-            let mut out = BufWriter::new(std::fs::File::create(&request.out)?);
-            for hits in hits.iter() {
-                out.write_all(&(request.k.get() as i32).to_le_bytes())?;
-                let ids = hits.iter().map(|hit| hit.id as i32).chain(std::iter::repeat(-1));
-                for id in ids.take(request.k.get()) {
-                    out.write_all(&id.to_le_bytes())?;
-                }
-            }
-            out.flush()?;
+            write_ids(&request.out, &hits, request.k.get())?;
             println!("{}", json!({ "wall_s": took.wall, "cpu_s": took.cpu }));
         }
         Ok(())
     }
+
+    /// The efforts that a harness should try.
+    fn sweep(&self, index: &dyn Index) -> Vec<Value> {
+        let own = index.effort();
+        let widths: Vec<Value> = match own {
+            Effort { beam: Some(_), .. } => BEAMS.iter().map(|beam| json!({ "beam": beam })).collect(),
+            Effort { probes: Some(_), .. } => PROBES.iter().map(|probes| json!({ "probes": probes })).collect(),
+            _ => vec![json!({})],
+        };
+        if own.rerank.is_none() || self.rerank.is_empty() {
+            return widths;
+        }
+        let each = self.rerank.iter().flat_map(|rerank| {
+            widths.iter().cloned().map(move |mut width| {
+                width["rerank"] = json!(rerank);
+                width
+            })
+        });
+        each.collect()
+    }
+}
+
+fn write_ids(path: &Path, hits: &Hits, k: usize) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(std::fs::File::create(path)?);
+    for hits in hits.iter() {
+        out.write_all(&(k as i32).to_le_bytes())?;
+        let ids = hits.iter().map(|hit| hit.id as i32).chain(std::iter::repeat(-1));
+        for id in ids.take(k) {
+            out.write_all(&id.to_le_bytes())?;
+        }
+    }
+    Ok(out.flush()?)
 }
 
 fn pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {

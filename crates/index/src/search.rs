@@ -134,6 +134,12 @@ pub trait Index: Send + Sync {
 }
 
 impl dyn Index + '_ {
+    /// Bytes of the arrays that searches read, as in a file.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.parts().iter().map(Part::len).sum()
+    }
+
     /// Finds the nearest rows of each query; `hits` is emptied, then holds one list a query.
     ///
     /// A list is shorter than `k` only where fewer rows pass the filter.

@@ -60,6 +60,11 @@ impl<'a> Part<'a> {
     pub(crate) fn new<T: Pod>(kind: PartKind, values: &'a [T]) -> Self {
         Self { kind, element: size_of::<T>(), bytes: bytemuck::cast_slice(values) }
     }
+
+    /// Bytes of the array.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 /// Bytes of an entry: kind and element (u32), offset and length (u64), hash, zeros.

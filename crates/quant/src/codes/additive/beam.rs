@@ -9,7 +9,7 @@ use super::books::Books;
 use crate::codebook::cluster;
 use crate::{TrainError, Training};
 use data::Rows;
-use kernels::{Panels, SplitMix64, below};
+use kernels::{Panels, Seeds, SplitMix64, below};
 use rayon::prelude::*;
 
 /// Rows that share the tiles.
@@ -151,7 +151,7 @@ pub(super) fn train(
             _ => all.residuals(rows, &Beam::new(&all, width).encode_all(&all, rows)),
         };
         let seed = SplitMix64::named(training.seed, book as u64).bits();
-        all.values.extend(cluster(&left, dim, count, seed, ROUNDS));
+        all.values.extend(cluster(&left, dim, count, seed, ROUNDS, Seeds::Random));
         all.books += 1;
     }
     let mut numbers = Beam::new(&all, width).encode_all(&all, rows);

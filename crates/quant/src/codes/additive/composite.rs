@@ -15,7 +15,7 @@ use super::local_search::pairs;
 use crate::codebook::{cluster, columns};
 use crate::{TrainError, Training};
 use data::Rows;
-use kernels::{Panels, SplitMix64};
+use kernels::{Panels, Seeds, SplitMix64};
 use rayon::prelude::*;
 use std::collections::VecDeque;
 
@@ -146,7 +146,8 @@ pub(super) fn product_books(rows: Rows<'_, f32>, books: usize, count: usize, see
             continue;
         }
         let own = columns(rows.as_slice(), dim, piece.clone());
-        let centroids = cluster(&own, piece.len(), count, SplitMix64::named(seed, book as u64).bits(), 12);
+        let centroids =
+            cluster(&own, piece.len(), count, SplitMix64::named(seed, book as u64).bits(), 12, Seeds::Random);
         for (entry, centroid) in values.chunks_exact_mut(dim).zip(centroids.chunks_exact(piece.len())) {
             entry[piece.clone()].copy_from_slice(centroid);
         }

@@ -2,6 +2,7 @@
 
 use crate::codebook::cluster;
 use crate::{Array, Arrays, RestoreError};
+use kernels::Seeds;
 use std::fmt;
 
 /// How the squared length is kept.
@@ -67,7 +68,7 @@ impl Norms {
             return Self::unused();
         }
         let lengths = &lengths[..lengths.len().min(ENOUGH)];
-        let mut values = cluster(lengths, 1, levels.min(lengths.len()), seed, 10);
+        let mut values = cluster(lengths, 1, levels.min(lengths.len()), seed, 10, Seeds::PlusPlus);
         values.sort_by(f32::total_cmp);
         let last = values[values.len() - 1];
         values.resize(levels, last);
