@@ -64,7 +64,8 @@ impl Args {
         let file = VectorFile::open(&self.base)?;
         let rows = file.read(0..file.len())?;
         let rows = Rows::new(&rows, file.dim())?;
-        let index = pool(self.threads)?.install(|| build(&self.spec, rows, Metric::L2, self.seed, &|_, _| {}))?;
+        let index =
+            pool(self.threads)?.install(|| build(&self.spec, rows, Metric::L2, self.seed, &|_, _| {}))?;
         println!("{}", json!({ "bytes": index.bytes(), "sweep": self.sweep(&*index) }));
         for line in std::io::stdin().lock().lines() {
             let request: Question = serde_json::from_str(&line?)?;
@@ -90,7 +91,9 @@ impl Args {
         let own = index.effort();
         let widths: Vec<Value> = match own {
             Effort { beam: Some(_), .. } => BEAMS.iter().map(|beam| json!({ "beam": beam })).collect(),
-            Effort { probes: Some(_), .. } => PROBES.iter().map(|probes| json!({ "probes": probes })).collect(),
+            Effort { probes: Some(_), .. } => {
+                PROBES.iter().map(|probes| json!({ "probes": probes })).collect()
+            }
             _ => vec![json!({})],
         };
         if own.rerank.is_none() || self.rerank.is_empty() {

@@ -11,6 +11,7 @@ mod pipeline;
 mod run_folder;
 mod talk;
 mod tensorboard;
+mod vectors;
 mod write_up;
 
 use crate::context::Context;

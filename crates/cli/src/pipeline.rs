@@ -5,13 +5,14 @@ use crate::failure::{Code, Failure, Outcome};
 use crate::measure::{Exam, Measured};
 use crate::run_folder::{RunFolder, peak_memory};
 use crate::{payload, write_up};
-use data::{DataReport, Dataset, Embed, PixelEmbed, Record, Rows, Split};
+use data::{DataReport, Dataset, Embed, Metric, PixelEmbed, Record, Rows, Split};
 use eval::report::IndexFacts;
-use index::{Effort, Index, Provenance, Request, Spec};
+use index::{Effort, Index, MadeBy, Provenance, Request, Spec};
 use neural::{Event, Model, Recipe, Session, Trained};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Answers per query in the index's own measure.
@@ -306,7 +307,7 @@ pub fn run(
     folder.write_metrics(&json!({"train": learned.training}))?;
     let all: Vec<usize> = (0..dataset.len()).collect();
     let everything =
-        wants_index.map(|_| context.embed(&learned.model, &dataset, &all, "embedding everything"));
+        wants_index.as_ref().map(|_| context.embed(&learned.model, &dataset, &all, "embedding everything"));
     let everything = everything.transpose()?;
     let rows = everything.as_deref().map(|vectors| {
         Rows::new(vectors, learned.model.contract().dim).expect("an embedding of every picture")
@@ -318,7 +319,7 @@ pub fn run(
     write_file(&folder.model(), &model.to_bytes())?;
     let mut index = None;
     if let (Some(spec), Some(rows)) = (wants_index, rows) {
-        let built = build_index(context, &spec, rows, &model)?;
+        let built = build_index(context, &spec, rows, model.contract().metric)?;
         save_index(&dataset, source, &model, &source_hash, context.seed, &*built, &folder.index())?;
         let facts = measure_index(context, &*built, rows, marks.trained.rows())?;
         metrics["index"] = json!({
@@ -337,12 +338,18 @@ pub fn build_index(
     context: &Context,
     spec: &Spec,
     rows: Rows<'_, f32>,
-    model: &dyn Embed,
+    metric: Metric,
 ) -> Outcome<Box<dyn Index>> {
-    let start = Instant::now();
     context.talk.say(format!("{:28} {spec} over {} vectors", "indexing", rows.len()));
-    let index = index::build(spec, rows, model.contract().metric, context.seed, &|_, _| {})?;
-    context.talk.say(format!("{:28} built ({:.1} s)", "indexing", start.elapsed().as_secs_f64()));
+    let bar = Mutex::new(context.talk.bar("indexing", rows.len()));
+    let progress = |done, all| {
+        // Told from one thread; a bar alone could not be lent to a builder that has several.
+        if let Ok(bar) = bar.lock() {
+            bar.set(done, all, "");
+        }
+    };
+    let index = index::build(spec, rows, metric, context.seed, &progress)?;
+    bar.into_inner().unwrap_or_else(PoisonError::into_inner).finish("built");
     Ok(index)
 }
 
@@ -357,8 +364,7 @@ pub fn save_index(
     path: &std::path::Path,
 ) -> Outcome {
     let provenance = Provenance {
-        model_hash: model.model_hash().to_owned(),
-        contract: model.contract().clone(),
+        model: Some(MadeBy { hash: model.model_hash().to_owned(), contract: model.contract().clone() }),
         data_hash: data_hash.to_owned(),
         seed,
     };

@@ -21,7 +21,7 @@ mod vectors;
 
 pub use build::{BuildError, build};
 pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
-pub use provenance::{ModelMismatch, Provenance};
+pub use provenance::{MadeBy, ModelMismatch, Provenance};
 pub use recall::recall;
 pub use search::{Effort, Filter, Index, Request, SearchError, Stats};
 pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Spec};

@@ -2,6 +2,7 @@
 
 use crate::{Part, Spec};
 use data::{Hits, Id, Metric, Rows};
+use serde::Serialize;
 use std::num::NonZeroUsize;
 use thiserror::Error;
 
@@ -17,7 +18,7 @@ pub enum Filter<'a> {
 }
 
 /// How hard to search; `None` leaves the choice to the index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Effort {
     /// Width of a graph search, rows (`efSearch`); at least `k` is used.
     pub beam: Option<NonZeroUsize>,

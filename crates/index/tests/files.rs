@@ -4,7 +4,9 @@ mod common;
 
 use common::{built, clustered, provenance};
 use data::{Contract, Embed, EmbedError, Hits, Image, Metric, Rows};
-use deepembed_index::{Index, OpenError, Opened, Request, SaveError, Spec, Verified, open, save, verify};
+use deepembed_index::{
+    Index, OpenError, Opened, Provenance, Request, SaveError, Spec, Verified, open, save, verify,
+};
 use proptest::prelude::*;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -196,7 +198,8 @@ fn a_provenance_that_does_not_fit_is_not_written() {
     let path = folder.path().join("index");
     let refused = save(&path, &*index, &provenance(DIM + 1), b"").unwrap_err();
     assert!(matches!(refused, SaveError::Dim { contract: 21, index: 20 }));
-    let unnamed = deepembed_index::Provenance { model_hash: "abc".into(), ..provenance(DIM) };
+    let mut unnamed = provenance(DIM);
+    unnamed.model.as_mut().unwrap().hash = "abc".into();
     assert!(matches!(save(&path, &*index, &unnamed, b""), Err(SaveError::ModelHash(_))));
     assert!(matches!(save(&path.join("x"), &*index, &provenance(DIM), b""), Err(SaveError::Io { .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -222,6 +225,22 @@ fn the_first_format_still_opens() {
     assert!(fs::read(&old).unwrap() == fs::read(&fresh).unwrap());
 }
 
+#[test]
+fn an_index_of_plain_vectors_comes_back() {
+    let values = rows();
+    let index = built("IVF4,SQ8", Rows::new(&values, DIM).unwrap(), Metric::L2, 5);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let plain = Provenance { model: None, ..provenance(DIM) };
+    save(&path, &*index, &plain, PAYLOAD).unwrap();
+    let opened = open(&path).unwrap();
+    assert_eq!((&opened.provenance, answers(&*opened.index)), (&plain, answers(&*index)));
+    let whole = fs::read(&path).unwrap();
+    let hash = b"\"data_hash\"";
+    let at = whole.windows(hash.len()).position(|bytes| bytes == hash).unwrap();
+    assert!(!whole[..at].windows(10).any(|bytes| bytes == b"model_hash"));
+}
+
 /// A model of a given hash.
 struct Model(String, Contract);
 
@@ -242,8 +261,13 @@ impl Embed for Model {
 #[test]
 fn only_the_model_of_the_index_may_ask() {
     let from = provenance(DIM);
-    let other = Contract { architecture: "vit-s16".into(), ..from.contract.clone() };
-    assert_eq!(from.accepts(&Model("A".repeat(64), from.contract.clone())), Ok(()));
+    let contract = from.model.clone().unwrap().contract;
+    let other = Contract { architecture: "vit-s16".into(), ..contract.clone() };
+    assert_eq!(from.accepts(&Model("A".repeat(64), contract.clone())), Ok(()));
+    let plain = Provenance { model: None, ..from.clone() };
+    assert!(
+        plain.accepts(&Model("a".repeat(64), contract)).unwrap_err().to_string().contains("plain vectors")
+    );
     let refused = from.accepts(&Model("c".repeat(64), other)).unwrap_err().to_string();
     for named in [&"a".repeat(64), &"c".repeat(64), "resnet18", "vit-s16"] {
         assert!(refused.contains(named), "{refused}");

@@ -45,7 +45,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     // Before the minutes of training, not after them.
     let listener = if args.no_serve { None } else { Some(args.listen.bind()?) };
     let folder = RunFolder::at(&args.out);
-    let metrics = pipeline::run(context, &args.data, &recipe, &folder, args.resume, Some(args.spec))?;
+    let metrics = pipeline::run(context, &args.data, &recipe, &folder, args.resume, Some(args.spec.clone()))?;
     context.talk.result(&metrics, train::summary(&metrics, &folder))?;
     match listener {
         Some(listener) => serve::run_folder(context, &folder, listener),

@@ -1,28 +1,36 @@
-//! `deepembed search`: the nearest pictures of an index.
+//! `deepembed search`: the nearest pictures, or vectors, of an index.
 
 use crate::context::Context;
 use crate::failure::{Code, Failure, Outcome};
 use crate::models::{self, ModelName};
 use crate::payload;
+use crate::vectors::Vectors;
+use data::vectors::{Element, VectorWriter};
 use data::{Hits, Limits, Rows, decode};
-use index::{Effort, Filter, Request};
+use index::{Effort, Filter, Opened, Request};
 use serde_json::json;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Find the pictures nearest to some pictures.
+/// Find the pictures nearest to some pictures, or the vectors nearest to some vectors.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures to search with.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "queries")]
     pictures: Vec<PathBuf>,
+    /// Vectors to search with, for an index of vectors.
+    #[arg(long, conflicts_with_all = ["pictures", "model"])]
+    queries: Option<PathBuf>,
+    /// Where the ids of vectors that were found go, a row a query: .ivecs, .ibin and others.
+    #[arg(long, requires = "queries")]
+    out: Option<PathBuf>,
     /// Index file.
     #[arg(long)]
     index: PathBuf,
     /// The model that the index was built with: a file, or starter, or pixels.
-    #[arg(long)]
-    model: ModelName,
-    /// Answers a picture.
+    #[arg(long, required_unless_present = "queries")]
+    model: Option<ModelName>,
+    /// Answers a picture, or a vector.
     #[arg(short, default_value = "10")]
     k: NonZeroUsize,
     /// Width of the graph search; only a graph index reads it.
@@ -38,7 +46,73 @@ pub struct Args {
 
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let opened = index::open(&args.index)?;
-    let model = models::open(&args.model)?;
+    let effort = Effort { beam: args.beam, probes: args.probes, rerank: args.rerank };
+    let request = Request { k: args.k, filter: Filter::All, effort };
+    match (&args.queries, &args.model) {
+        (Some(queries), _) => by_vectors(context, args, &opened, &request, queries),
+        (None, Some(model)) => by_pictures(context, args, &opened, &request, model),
+        (None, None) => Err(Failure::message(Code::Usage, "name the --model that the index was built with")),
+    }
+}
+
+fn by_vectors(
+    context: &Context,
+    args: &Args,
+    opened: &Opened,
+    request: &Request<'_>,
+    path: &Path,
+) -> Outcome {
+    if let Some(model) = &opened.provenance.model {
+        let why = format!(
+            "the index was made by model {} ({}); query it with pictures and that model",
+            model.hash, model.contract.architecture
+        );
+        return Err(Failure::message(Code::Failed, why));
+    }
+    let queries = Vectors::open(path, None)?;
+    queries.require(opened.index.dim(), &args.index)?;
+    let values = queries.file.read(0..queries.len)?;
+    let rows = Rows::new(&values, queries.dim()).expect("whole rows were read");
+    let mut hits = Hits::default();
+    let stats = opened.index.search(rows, request, &mut hits)?;
+    if let Some(out) = &args.out {
+        let k = args.k.get().min(opened.index.len());
+        let mut writer = VectorWriter::create(out, Element::I32, k)?;
+        for hits in hits.iter() {
+            // An index has fewer than 2^31 rows; -1 stands where fewer were found.
+            let ids = hits.iter().map(|hit| hit.id as i32).chain(std::iter::repeat(-1)).take(k);
+            writer.push_bytes(&ids.flat_map(i32::to_le_bytes).collect::<Vec<u8>>())?;
+        }
+        writer.finish()?;
+        let text = format!("{} answers for each of {} queries in {}", k, rows.len(), out.display());
+        let value = json!({
+            "queries": rows.len(), "k": k, "out": out, "distances": stats.distances, "hops": stats.hops,
+            "lists": stats.lists,
+        });
+        return Ok(context.talk.result(&value, text)?);
+    }
+    let metric = opened.index.metric();
+    let (mut lines, mut answers) = (Vec::new(), Vec::new());
+    for (query, hits) in hits.iter().enumerate() {
+        let found = hits.iter().map(|hit| format!("{} ({:.4})", hit.id, metric.score(hit.distance)));
+        lines.push(format!("{query}: {}", found.collect::<Vec<_>>().join(" ")));
+        let found = hits.iter().map(|hit| json!({"id": hit.id, "score": metric.score(hit.distance)}));
+        answers.push(json!({"query": query, "hits": found.collect::<Vec<_>>()}));
+    }
+    let value = json!({
+        "answers": answers, "distances": stats.distances, "hops": stats.hops, "lists": stats.lists,
+    });
+    Ok(context.talk.result(&value, lines.join("\n"))?)
+}
+
+fn by_pictures(
+    context: &Context,
+    args: &Args,
+    opened: &Opened,
+    request: &Request<'_>,
+    model: &ModelName,
+) -> Outcome {
+    let model = models::open(model)?;
     opened.provenance.accepts(&*model)?;
     let (_, records) = payload::read(opened.payload()?, opened.index.len())?;
     let background = model.contract().preprocess.background;
@@ -52,10 +126,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     }
     let vectors = model.embed(&images)?;
     let queries = Rows::new(&vectors, model.contract().dim).expect("an embedding of every picture");
-    let effort = Effort { beam: args.beam, probes: args.probes, rerank: args.rerank };
-    let request = Request { k: args.k, filter: Filter::All, effort };
     let mut hits = Hits::default();
-    let stats = opened.index.search(queries, &request, &mut hits)?;
+    let stats = opened.index.search(queries, request, &mut hits)?;
     let metric = opened.index.metric();
     let (mut lines, mut answers) = (Vec::new(), Vec::new());
     for (path, hits) in args.pictures.iter().zip(hits.iter()) {
@@ -69,6 +141,8 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         }
         answers.push(json!({"query": path, "hits": found}));
     }
-    let value = json!({"answers": answers, "distances": stats.distances, "hops": stats.hops});
+    let value = json!({
+        "answers": answers, "distances": stats.distances, "hops": stats.hops, "lists": stats.lists,
+    });
     Ok(context.talk.result(&value, lines.join("\n"))?)
 }

@@ -23,7 +23,7 @@ use crate::hnsw::Hnsw;
 use crate::lists::Lists;
 use crate::mmap::Map;
 use crate::scan::Scan;
-use crate::{Index, Layout, ParseSpecError, Provenance};
+use crate::{Index, Layout, MadeBy, ParseSpecError, Provenance};
 use data::write_atomic;
 use sections::Entry;
 use std::fs::File;
@@ -185,11 +185,13 @@ pub fn save(
     if cfg!(target_endian = "big") {
         return Err(SaveError::ByteOrder);
     }
-    if !provenance.has_model_hash() {
-        return Err(SaveError::ModelHash(provenance.model_hash.clone()));
-    }
-    if provenance.contract.dim != index.dim() {
-        return Err(SaveError::Dim { contract: provenance.contract.dim, index: index.dim() });
+    if let Some(model) = &provenance.model {
+        if !model.has_hash() {
+            return Err(SaveError::ModelHash(model.hash.clone()));
+        }
+        if model.contract.dim != index.dim() {
+            return Err(SaveError::Dim { contract: model.contract.dim, index: index.dim() });
+        }
     }
     let failed = |source| SaveError::Io { path: path.to_path_buf(), source };
     let json = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
@@ -267,7 +269,8 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     sections.check(PartKind::Provenance)?;
     let provenance: Provenance = serde_json::from_slice(sections.bytes(PartKind::Provenance)?)
         .map_err(|error| sections.damaged(&format!("its provenance cannot be read: {error}")))?;
-    if provenance.contract.dim != file.head.dim || !provenance.has_model_hash() {
+    let fits = |model: &MadeBy| model.contract.dim == file.head.dim && model.has_hash();
+    if !provenance.model.as_ref().is_none_or(fits) {
         return Err(sections.damaged("its provenance does not belong to its rows"));
     }
     let index: Box<dyn Index> = match &file.head.spec.layout {

@@ -1,7 +1,7 @@
 //! Rows and provenance that several tests share.
 
 use data::{Contract, Crop, Filter, Metric, Preprocess, Rows};
-use deepembed_index::{Index, Provenance, Spec, build};
+use deepembed_index::{Index, MadeBy, Provenance, Spec, build};
 use kernels::SplitMix64;
 
 /// `n x dim` values around a few centres, so that neighbourhoods have different densities.
@@ -50,5 +50,5 @@ pub fn provenance(dim: usize) -> Provenance {
         metrics: None,
         licence: "CC0-1.0".into(),
     };
-    Provenance { model_hash: "a".repeat(64), contract, data_hash: "b".repeat(64), seed: 5 }
+    Provenance { model: Some(MadeBy { hash: "a".repeat(64), contract }), data_hash: "b".repeat(64), seed: 5 }
 }

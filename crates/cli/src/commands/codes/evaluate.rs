@@ -1,9 +1,10 @@
 //! `deepembed codes eval`: each code trained, encoded, decoded and searched on one data set.
 
 use super::table::table;
-use super::{TRAINING, Vectors, learn, metric};
+use super::{TRAINING, learn};
 use crate::context::Context;
 use crate::failure::{Code, Failure, Outcome};
+use crate::vectors::{Vectors, metric};
 use data::vectors::{GroundTruth, parse_count};
 use data::{Hits, Metric, Rows};
 use kernels::TopK;

@@ -4,16 +4,14 @@ mod evaluate;
 mod table;
 
 use crate::context::Context;
-use crate::failure::{Code, Failure, Outcome};
-use data::vectors::{Element, RowSlice, VectorFile, VectorWriter, parse_count};
-use data::{Metric, Rows};
+use crate::failure::{Failure, Outcome};
+use crate::vectors::Vectors;
+use data::Rows;
+use data::vectors::{Element, VectorWriter, parse_count};
 use quant::{Codec, Spec, Training};
 use serde_json::json;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Rows read, encoded and decoded at once; bounds the memory.
-const CHUNK: usize = 16 << 10;
 /// Training rows taken from the base where nothing else is said: 256 for each of 256 centroids, and some more.
 const TRAINING: usize = 100_000;
 
@@ -71,58 +69,6 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
         Args::Train(args) => train(context, args),
         Args::Encode { code, base, out, first } => encode(context, code, base, out, *first),
         Args::Eval(args) => evaluate::run(context, args),
-    }
-}
-
-/// A file of vectors and the rows of it that are meant.
-struct Vectors {
-    path: PathBuf,
-    file: VectorFile,
-    len: usize,
-}
-
-impl Vectors {
-    fn open(path: &Path, first: Option<usize>) -> Outcome<Self> {
-        let file = VectorFile::open(path)?;
-        let len = first.map_or(RowSlice::All, RowSlice::First).of(file.len());
-        let len = len.map_err(|error| Failure::message(Code::Usage, error.to_string()))?.len();
-        Ok(Self { path: path.to_owned(), file, len })
-    }
-
-    fn dim(&self) -> usize {
-        self.file.dim()
-    }
-
-    /// Refuses vectors of another length than `dim`, which `whose` have.
-    fn require(&self, dim: usize, whose: &Path) -> Outcome {
-        if self.dim() == dim {
-            return Ok(());
-        }
-        let text = format!(
-            "{} has vectors of {} values, {} of {dim}; give files of one data set",
-            self.path.display(),
-            self.dim(),
-            whose.display()
-        );
-        Err(Failure::message(Code::Failed, text))
-    }
-
-    /// The rows in pieces.
-    fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.len).step_by(CHUNK).map(|start| start..(start + CHUNK).min(self.len))
-    }
-
-    /// At most `limit` rows, evenly spaced: a file may be sorted.
-    fn spread(&self, limit: usize) -> Outcome<Vec<f32>> {
-        if self.len <= limit {
-            return Ok(self.file.read(0..self.len)?);
-        }
-        let mut rows = vec![0.0; limit * self.dim()];
-        for (i, row) in rows.chunks_exact_mut(self.dim()).enumerate() {
-            let at = (i as u128 * self.len as u128 / limit as u128) as usize;
-            self.file.read_into(at, row)?;
-        }
-        Ok(rows)
     }
 }
 
@@ -186,11 +132,4 @@ fn encode(context: &Context, code: &Path, base: &Path, out: &Path, first: Option
     let text = format!("{} x {} bytes of {spec} in {}", base.len, codec.code_len(), out.display());
     let value = json!({"spec": spec.to_string(), "rows": base.len, "bytes": codec.code_len(), "codes": out});
     Ok(context.talk.result(&value, text)?)
-}
-
-/// `l2` or `dot`, from the command line.
-fn metric(word: &str) -> Result<Metric, String> {
-    let known = [Metric::L2, Metric::Dot];
-    let found = known.into_iter().find(|metric| metric.to_string() == word);
-    found.ok_or_else(|| "write l2 for the Euclidean distance or dot for the inner product".to_owned())
 }
