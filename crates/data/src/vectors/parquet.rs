@@ -3,8 +3,10 @@
 //! Rows can only be reached by unpacking those before them in their row group, so the reader stays where the last
 //! read ended; reading on costs nothing twice. Packings read: none, Snappy, gzip, LZ4, Zstandard.
 
-use super::column::{Column, batch, guarded, schema};
+use super::column::{Column, batch, schema};
 use super::file::Shape;
+use super::guard::guarded;
+use super::page::PageSizes;
 use super::source::Source;
 use super::{Element, VectorFileError};
 use crate::atomic::AtomicFile;
@@ -19,6 +21,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of a row group that is written, before packing.
@@ -26,6 +29,12 @@ const GROUP: usize = 64 << 20;
 
 /// No vectors are packed into less than this part of their bytes: where a list ends takes a bit a value.
 const MOST_PACKING: u64 = 1 << 16;
+
+/// Bytes of rows that are unpacked at once.
+const BATCH: usize = 4 << 20;
+
+/// Most bytes of a page when unpacked; writers aim at one MiB.
+const MAX_PAGE: u64 = 1 << 30;
 
 /// A column of a Parquet file.
 pub(super) struct ParquetRows {
@@ -64,7 +73,7 @@ pub(super) fn open(
             .damaged(format!("data end at byte {} without {what}; the file is cut short", source.len())));
     }
     let meta = guarded(source, "the footer", || {
-        ArrowReaderMetadata::load(&Reader(source.clone()), ArrowReaderOptions::new())
+        ArrowReaderMetadata::load(&Reader { source: source.clone(), pages: None }, ArrowReaderOptions::new())
     })?;
     let column = Column::find(source, meta.schema(), name)?;
     let mut ends = Vec::new();
@@ -124,6 +133,18 @@ impl ParquetRows {
         self.shape
     }
 
+    /// What the pages of one pass through the file may promise.
+    fn pages(&self) -> Pages {
+        let groups = self.meta.metadata().row_groups();
+        let columns = groups.iter().flat_map(|group| group.columns());
+        let packing = columns.map(|column| packing(column.compression())).max().unwrap_or(1);
+        // Values of the rows, of dictionaries, which have fewer, and of heads that are read twice. While the rows'
+        // length is not known one row is read: its page and the next.
+        let all = self.shape.rows.saturating_mul(self.shape.dim) as u64;
+        let values = if self.shape.dim == 0 { MAX_PAGE / 8 } else { all.saturating_mul(4) };
+        Pages { packing, values: AtomicU64::new(values) }
+    }
+
     /// A reader of the rows from `first` on, `batch` at a time.
     fn reader(
         &self,
@@ -135,7 +156,7 @@ impl ParquetRows {
         let skip = first - if group == 0 { 0 } else { self.ends[group - 1] };
         guarded(source, &format!("row group {group}"), || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                Reader(self.source.clone()),
+                Reader { source: self.source.clone(), pages: Some(self.pages()) },
                 self.meta.clone(),
             );
             let mask = ProjectionMask::roots(builder.parquet_schema(), [self.column.number]);
@@ -157,7 +178,7 @@ impl ParquetRows {
             Some(place) if place.next - (place.left.len() - place.used) / row_bytes == first => place,
             _ => Place {
                 next: first,
-                reader: self.reader(source, first, self.column.batch_rows())?,
+                reader: self.reader(source, first, batch_rows(row_bytes))?,
                 left: Vec::new(),
                 used: 0,
             },
@@ -188,12 +209,22 @@ impl ParquetRows {
     }
 }
 
-/// The file as the Parquet crate wants it.
-struct Reader(Arc<Source>);
+/// Rows a batch: enough to be quick, few enough for the memory.
+fn batch_rows(row_bytes: usize) -> usize {
+    (BATCH / row_bytes).clamp(1, 1 << 16)
+}
+
+/// The file as the Parquet crate wants it. While it reads rows it asks for streams only to read heads of pages, and
+/// each must say sizes that the page can have.
+struct Reader {
+    source: Arc<Source>,
+    /// `None` while the footer is read.
+    pages: Option<Pages>,
+}
 
 impl Length for Reader {
     fn len(&self) -> u64 {
-        self.0.len()
+        self.source.len()
     }
 }
 
@@ -201,12 +232,59 @@ impl ChunkReader for Reader {
     type T = io::BufReader<From>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(io::BufReader::new(From { source: self.0.clone(), at: start }))
+        let stream = || io::BufReader::new(From { source: self.source.clone(), at: start });
+        if let Some(pages) = &self.pages {
+            pages.check(&PageSizes::read(stream())?, start)?;
+        }
+        Ok(stream())
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.0.take(start, length as u64, "a page");
+        let bytes = self.source.take(start, length as u64, "a page");
         bytes.map(Bytes::from).map_err(|error| ParquetError::General(error.to_string()))
+    }
+}
+
+/// What pages may promise.
+struct Pages {
+    /// The most bytes that one stored byte unpacks to.
+    packing: u64,
+    /// Values that are left for the pages to come. Runs of one value take no room, and a row that does not end would
+    /// be gathered for as long as there are values.
+    values: AtomicU64,
+}
+
+impl Pages {
+    /// Refuses a page that promises more than it can hold, or than is unpacked at once.
+    fn check(&self, page: &PageSizes, start: u64) -> Result<(), ParquetError> {
+        let sizes = [page.stored, page.unpacked, page.values].map(u64::try_from);
+        if let [Ok(stored), Ok(unpacked), Ok(values)] = sizes {
+            // A page of nulls alone stores nothing; what is small is of no concern.
+            let most = stored.saturating_mul(self.packing).saturating_add(1 << 16);
+            let take = |left: u64| left.checked_sub(values);
+            let enough = self.values.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+            if unpacked <= most.min(MAX_PAGE) && enough {
+                return Ok(());
+            }
+        }
+        let (stored, unpacked, values) = (page.stored, page.unpacked, page.values);
+        Err(ParquetError::General(format!(
+            "the page at byte {start} says that {stored} bytes unpack to {unpacked}, which are {values} values"
+        )))
+    }
+}
+
+/// The most that `packing` makes of a byte.
+fn packing(packing: Compression) -> u64 {
+    match packing {
+        Compression::UNCOMPRESSED => 1,
+        // Copies of up to 64 bytes in 3.
+        Compression::SNAPPY => 22,
+        // A length goes on in bytes that stand for 255 each.
+        Compression::LZ4 | Compression::LZ4_RAW => 255,
+        Compression::GZIP(_) => 1032,
+        // Blocks of up to 128 KiB in 4 bytes. The others are not read at all.
+        Compression::ZSTD(_) | Compression::LZO | Compression::BROTLI(_) => 1 << 15,
     }
 }
 

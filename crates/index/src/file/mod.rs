@@ -20,10 +20,9 @@ pub(crate) use sections::Sections;
 pub use sections::{Part, PartKind};
 
 use crate::hnsw::Hnsw;
-use crate::mmap::Map;
 use crate::scan::Scan;
 use crate::{Index, Layout, ParseSpecError, Provenance};
-use data::write_atomic;
+use data::{Map, write_atomic};
 use sections::Entry;
 use std::fs::File;
 use std::io::{self, Write};

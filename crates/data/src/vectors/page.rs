@@ -1,0 +1,171 @@
+//! What the head of a Parquet page says of its sizes. The Parquet crate takes memory for as many bytes as a page says
+//! it unpacks to, so the head is read here first.
+//!
+//! A head is a Thrift structure in the compact protocol: `PageHeader` of parquet.thrift, of which field 2 is the size
+//! unpacked, 3 the size stored, and field 1 of fields 5, 7 and 8 the number of values. Source: Apache Thrift, compact
+//! protocol encoding.
+
+use std::io::{self, Read};
+
+/// Deepest nesting of structures; a page's head has three levels.
+const MAX_DEPTH: usize = 8;
+
+/// Most fields and list items of a head.
+const MAX_FIELDS: usize = 1 << 12;
+
+/// The sizes in a page's head; of a field that comes twice, the larger.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct PageSizes {
+    pub(super) unpacked: i64,
+    pub(super) stored: i64,
+    pub(super) values: i64,
+}
+
+impl PageSizes {
+    /// Reads the head that `input` starts with.
+    ///
+    /// # Errors
+    /// Bytes that end or are no structure.
+    pub(super) fn read(input: impl Read) -> io::Result<Self> {
+        let mut head = Head { input, sizes: Self::default(), fields: 0 };
+        head.structure(&mut Vec::new())?;
+        Ok(head.sizes)
+    }
+}
+
+struct Head<R> {
+    input: R,
+    sizes: PageSizes,
+    fields: usize,
+}
+
+impl<R: Read> Head<R> {
+    /// Reads a structure; `path` holds the numbers of the fields that it is in.
+    fn structure(&mut self, path: &mut Vec<i16>) -> io::Result<()> {
+        if path.len() >= MAX_DEPTH {
+            return Err(damaged("is nested too deeply"));
+        }
+        let mut id = 0i16;
+        loop {
+            let byte = self.byte()?;
+            if byte == 0 {
+                return Ok(());
+            }
+            // The distance to the field before, or none and the number itself.
+            id = match byte >> 4 {
+                0 => zigzag(self.number()?) as i16,
+                step => id.checked_add(step.into()).ok_or_else(|| damaged("does not end"))?,
+            };
+            path.push(id);
+            self.value(byte & 15, true, path)?;
+            path.pop();
+        }
+    }
+
+    /// Reads a value of type `kind`; a truth among fields is in the type itself.
+    fn value(&mut self, kind: u8, field: bool, path: &mut Vec<i16>) -> io::Result<()> {
+        self.fields += 1;
+        if self.fields > MAX_FIELDS {
+            return Err(damaged("does not end"));
+        }
+        match kind {
+            1 | 2 if field => Ok(()),
+            1..=3 => self.skip(1),
+            4..=6 => {
+                // Numbers of fields and sizes have 16 and 32 bits; the crate drops what is more.
+                let number = zigzag(self.number()?) as i32;
+                self.note(path, number.into());
+                Ok(())
+            }
+            7 => self.skip(8),
+            8 => {
+                let length = self.number()?;
+                self.skip(length)
+            }
+            9 | 10 => {
+                let head = self.byte()?;
+                let length = if head >> 4 == 15 { self.number()? } else { u64::from(head >> 4) };
+                // Each item is counted as a field, so that a length that lies ends soon.
+                (0..length).try_for_each(|_| self.value(head & 15, false, path))
+            }
+            12 => self.structure(path),
+            _ => Err(damaged("holds what no page's does")),
+        }
+    }
+
+    fn note(&mut self, path: &[i16], number: i64) {
+        let place = match path {
+            [2] => &mut self.sizes.unpacked,
+            [3] => &mut self.sizes.stored,
+            [5 | 7 | 8, 1] => &mut self.sizes.values,
+            _ => return,
+        };
+        *place = number.max(*place);
+    }
+
+    fn byte(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte)?;
+        Ok(byte[0])
+    }
+
+    /// A number in groups of seven bits, the lowest first.
+    fn number(&mut self) -> io::Result<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 127) << shift;
+            if byte < 128 {
+                return Ok(number);
+            }
+        }
+        Err(damaged("holds a number without end"))
+    }
+
+    fn skip(&mut self, length: u64) -> io::Result<()> {
+        let skipped = io::copy(&mut self.input.by_ref().take(length), &mut io::sink())?;
+        if skipped == length { Ok(()) } else { Err(damaged("is cut short")) }
+    }
+}
+
+/// Signed numbers as they are stored: 0, -1, 1, -2, ...
+fn zigzag(stored: u64) -> i64 {
+    (stored >> 1) as i64 ^ -((stored & 1) as i64)
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a page's head {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_by_hand() {
+        // Field 1 (step 1, type 5): 0. Field 2: zigzag(300) = 600 = 0b100_1011000. Field 3: 10. Field 5 (step 2,
+        // structure): field 1: 7, field 2: true, field 3: 3 bytes of text. Then field 2 once more by its number: 4.
+        let head = [
+            &[0x15, 0, 0x15, 0xd8, 4, 0x15, 20, 0x2c, 0x15, 14, 0x11, 0x18, 3][..],
+            b"abc",
+            &[0, 0x05, 4, 8, 0],
+        ]
+        .concat();
+        assert_eq!(PageSizes::read(&head[..]).unwrap(), PageSizes { unpacked: 300, stored: 10, values: 7 });
+        for cut in 0..head.len() {
+            assert!(PageSizes::read(&head[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn heads_without_end_are_refused() {
+        assert!(PageSizes::read(&[0x1c; 100][..]).is_err(), "structures in structures");
+        let list = [0x19, 0xf3, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert!(PageSizes::read(io::Read::chain(&list[..], io::repeat(1))).is_err(), "a list without end");
+        assert!(PageSizes::read(io::repeat(0x15)).is_err(), "fields without end");
+        assert!(
+            PageSizes::read(&[0x15, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1][..])
+                .is_err()
+        );
+    }
+}
