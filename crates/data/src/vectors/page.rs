@@ -10,8 +10,13 @@ use std::io::{self, Read};
 /// Deepest nesting of structures; a page's head has three levels.
 const MAX_DEPTH: usize = 8;
 
-/// Most fields and list items of a head.
+/// Most fields of a head.
 const MAX_FIELDS: usize = 1 << 12;
+
+/// Types of the compact protocol; the first two, true and false, are one.
+const TRUTH: u8 = 2;
+const NUMBER: u8 = 5;
+const STRUCTURE: u8 = 12;
 
 /// The sizes in a page's head; of a field that comes twice, the larger.
 #[derive(Debug, Default, PartialEq)]
@@ -57,20 +62,24 @@ impl<R: Read> Head<R> {
                 step => id.checked_add(step.into()).ok_or_else(|| damaged("does not end"))?,
             };
             path.push(id);
-            self.value(byte & 15, true, path)?;
+            self.value(byte & 15, path)?;
             path.pop();
         }
     }
 
-    /// Reads a value of type `kind`; a truth among fields is in the type itself.
-    fn value(&mut self, kind: u8, field: bool, path: &mut Vec<i16>) -> io::Result<()> {
+    /// Reads the value of a field of type `kind`.
+    fn value(&mut self, kind: u8, path: &mut Vec<i16>) -> io::Result<()> {
         self.fields += 1;
         if self.fields > MAX_FIELDS {
             return Err(damaged("does not end"));
         }
+        if known(path).is_some_and(|known| known != kind.max(TRUTH)) {
+            return Err(damaged("has a field of another type"));
+        }
         match kind {
-            1 | 2 if field => Ok(()),
-            1..=3 => self.skip(1),
+            // A truth is in the type itself.
+            1 | 2 => Ok(()),
+            3 => self.skip(1),
             4..=6 => {
                 // Numbers of fields and sizes have 16 and 32 bits; the crate drops what is more.
                 let number = zigzag(self.number()?) as i32;
@@ -82,13 +91,9 @@ impl<R: Read> Head<R> {
                 let length = self.number()?;
                 self.skip(length)
             }
-            9 | 10 => {
-                let head = self.byte()?;
-                let length = if head >> 4 == 15 { self.number()? } else { u64::from(head >> 4) };
-                // Each item is counted as a field, so that a length that lies ends soon.
-                (0..length).try_for_each(|_| self.value(head & 15, false, path))
-            }
-            12 => self.structure(path),
+            STRUCTURE => self.structure(path),
+            // Lists and maps: no page's head has any, and the crate goes through a list as long as it says to be,
+            // also beyond the file's end.
             _ => Err(damaged("holds what no page's does")),
         }
     }
@@ -128,6 +133,17 @@ impl<R: Read> Head<R> {
     }
 }
 
+/// The type of a field that the crate knows. It reads such a field without a look at the type that the file states,
+/// so one of another type would be read differently there and here.
+fn known(path: &[i16]) -> Option<u8> {
+    match path {
+        [1..=4] | [5, 1..=4] | [7, 1 | 2] | [8, 1..=6] => Some(NUMBER),
+        [7, 3] | [8, 7] => Some(TRUTH),
+        [5..=8] | [5, 5] | [8, 8] => Some(STRUCTURE),
+        _ => None,
+    }
+}
+
 /// Signed numbers as they are stored: 0, -1, 1, -2, ...
 fn zigzag(stored: u64) -> i64 {
     (stored >> 1) as i64 ^ -((stored & 1) as i64)
@@ -144,11 +160,12 @@ mod tests {
     #[test]
     fn a_head_by_hand() {
         // Field 1 (step 1, type 5): 0. Field 2: zigzag(300) = 600 = 0b100_1011000. Field 3: 10. Field 5 (step 2,
-        // structure): field 1: 7, field 2: true, field 3: 3 bytes of text. Then field 2 once more by its number: 4.
+        // structure): field 1: 7; field 5 (step 4, structure): field 1: 3 bytes of text. Then field 2 once more by its
+        // number: 4.
         let head = [
-            &[0x15, 0, 0x15, 0xd8, 4, 0x15, 20, 0x2c, 0x15, 14, 0x11, 0x18, 3][..],
+            &[0x15, 0, 0x15, 0xd8, 4, 0x15, 20, 0x2c, 0x15, 14, 0x4c, 0x18, 3][..],
             b"abc",
-            &[0, 0x05, 4, 8, 0],
+            &[0, 0, 0x05, 4, 8, 0],
         ]
         .concat();
         assert_eq!(PageSizes::read(&head[..]).unwrap(), PageSizes { unpacked: 300, stored: 10, values: 7 });
@@ -160,8 +177,8 @@ mod tests {
     #[test]
     fn heads_without_end_are_refused() {
         assert!(PageSizes::read(&[0x1c; 100][..]).is_err(), "structures in structures");
-        let list = [0x19, 0xf3, 0xff, 0xff, 0xff, 0xff, 0x7f];
-        assert!(PageSizes::read(io::Read::chain(&list[..], io::repeat(1))).is_err(), "a list without end");
+        assert!(PageSizes::read(&[0x99, 0x08, 0, 0][..]).is_err(), "a list");
+        assert!(PageSizes::read(&[0x55, 0, 0][..]).is_err(), "field 5 as a number");
         assert!(PageSizes::read(io::repeat(0x15)).is_err(), "fields without end");
         assert!(
             PageSizes::read(&[0x15, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1][..])

@@ -335,3 +335,45 @@ impl ParquetWriter {
         self.out.into_inner().map_err(io::Error::other)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(packing: u64, values: u64) -> Pages {
+        Pages { packing, values: AtomicU64::new(values) }
+    }
+
+    #[test]
+    fn a_page_promises_what_it_can_hold() {
+        let page = |stored, unpacked, values| PageSizes { stored, unpacked, values };
+        let snappy = pages(packing(Compression::SNAPPY), 10);
+        // 100,000 bytes of copies make 2,200,000, and 65,536 are always allowed.
+        assert!(snappy.check(&page(100_000, 2_265_536, 4), 0).is_ok());
+        assert!(snappy.check(&page(100_000, 2_265_537, 0), 0).is_err());
+        assert!(snappy.check(&page(1, 1, 6), 0).is_ok());
+        let error = snappy.check(&page(1, 1, 1), 7).unwrap_err().to_string();
+        assert!(
+            error.contains("the page at byte 7 says that 1 bytes unpack to 1, which are 1 values"),
+            "{error}"
+        );
+        assert!(
+            pages(1 << 15, 10).check(&page(1 << 30, (1 << 30) + 1, 1), 0).is_err(),
+            "a page of more than 1 GiB"
+        );
+        for negative in [page(-1, 1, 1), page(1, -1, 1), page(1, 1, -1)] {
+            assert!(pages(22, 10).check(&negative, 0).is_err());
+        }
+    }
+
+    #[test]
+    fn heads_are_checked_before_the_crate_sees_them() {
+        // Type 0, 2^30 - 1 bytes unpacked, 1 stored.
+        let head = vec![0x15, 0, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x07, 0x15, 2, 0, 0, 0];
+        let source = Arc::new(Source::memory("head", head));
+        let reader = |pages| Reader { source: source.clone(), pages };
+        assert!(reader(None).get_read(0).is_ok(), "the footer has no pages");
+        let error = reader(Some(pages(22, 10))).get_read(0).err().unwrap().to_string();
+        assert!(error.contains("1 bytes unpack to 1073741823"), "{error}");
+    }
+}
