@@ -35,7 +35,7 @@ pub fn hush_caught_panics() {
     }));
 }
 
-/// Runs a part of the Arrow crates that sees bytes of the file.
+/// Runs a part of the Arrow and Parquet crates that sees bytes of the file.
 pub(super) fn guarded<T, E: std::fmt::Display>(
     source: &Source,
     what: &str,
