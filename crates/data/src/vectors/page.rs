@@ -1,5 +1,6 @@
 //! What the head of a Parquet page says of its sizes. The Parquet crate takes memory for as many bytes as a page says
-//! it unpacks to, so the head is read here first.
+//! it unpacks to, so the head is read here first; and so is the footer, of which the crate would go through lists that
+//! take no room and have no end.
 //!
 //! A head is a Thrift structure in the compact protocol: `PageHeader` of parquet.thrift, of which field 2 is the size
 //! unpacked, 3 the size stored, and field 1 of fields 5, 7 and 8 the number of values. Source: Apache Thrift, compact
@@ -7,8 +8,8 @@
 
 use std::io::{self, Read};
 
-/// Deepest nesting of structures; a page's head has three levels.
-const MAX_DEPTH: usize = 8;
+/// Deepest nesting of fields and lists; a footer has nine levels.
+const MAX_DEPTH: usize = 16;
 
 /// Most fields of a head.
 const MAX_FIELDS: usize = 1 << 12;
@@ -32,16 +33,28 @@ impl PageSizes {
     /// # Errors
     /// Bytes that end or are no structure.
     pub(super) fn read(input: impl Read) -> io::Result<Self> {
-        let mut head = Head { input, sizes: Self::default(), fields: 0 };
+        let mut head = Head { input, sizes: Self::default(), fields: 0, footer: false };
         head.structure(&mut Vec::new())?;
         Ok(head.sizes)
     }
+}
+
+/// Refuses the bytes of a footer with lists of truths, which the crate takes to have no bytes, however many they say
+/// to be, and with maps. No footer has any.
+///
+/// # Errors
+/// As said, and bytes that end or are no structure.
+pub(super) fn check_footer(footer: &[u8]) -> io::Result<()> {
+    let mut head = Head { input: footer, sizes: PageSizes::default(), fields: 0, footer: true };
+    head.structure(&mut Vec::new())
 }
 
 struct Head<R> {
     input: R,
     sizes: PageSizes,
     fields: usize,
+    /// Whether it is a footer's: of any number of fields, and with lists.
+    footer: bool,
 }
 
 impl<R: Read> Head<R> {
@@ -70,31 +83,59 @@ impl<R: Read> Head<R> {
     /// Reads the value of a field of type `kind`.
     fn value(&mut self, kind: u8, path: &mut Vec<i16>) -> io::Result<()> {
         self.fields += 1;
+        if self.footer {
+            return self.footer_value(kind, path);
+        }
         if self.fields > MAX_FIELDS {
             return Err(damaged("does not end"));
         }
         if known(path).is_some_and(|known| known != kind.max(TRUTH)) {
             return Err(damaged("has a field of another type"));
         }
+        if let 4..=6 = kind {
+            // Numbers of fields and sizes have 16 and 32 bits; the crate drops what is more.
+            let number = zigzag(self.number()?) as i32;
+            self.note(path, number.into());
+            return Ok(());
+        }
+        self.plain_value(kind, path)
+    }
+
+    /// Reads a value that is neither a number nor a list.
+    fn plain_value(&mut self, kind: u8, path: &mut Vec<i16>) -> io::Result<()> {
         match kind {
             // A truth is in the type itself.
             1 | 2 => Ok(()),
             3 => self.skip(1),
-            4..=6 => {
-                // Numbers of fields and sizes have 16 and 32 bits; the crate drops what is more.
-                let number = zigzag(self.number()?) as i32;
-                self.note(path, number.into());
-                Ok(())
-            }
             7 => self.skip(8),
             8 => {
                 let length = self.number()?;
                 self.skip(length)
             }
             STRUCTURE => self.structure(path),
-            // Lists and maps: no page's head has any, and the crate goes through a list as long as it says to be,
-            // also beyond the file's end.
-            _ => Err(damaged("holds what no page's does")),
+            // Maps, and lists in a page's head: there are none, and the crate goes through them for as long as they
+            // say to be, also beyond the file's end.
+            _ => Err(damaged("holds what there is not")),
+        }
+    }
+
+    /// Reads a value of a footer, in which there are lists.
+    fn footer_value(&mut self, kind: u8, path: &mut Vec<i16>) -> io::Result<()> {
+        match kind {
+            9 | 10 => {
+                let head = self.byte()?;
+                let length = if head >> 4 == 15 { self.number()? } else { u64::from(head >> 4) };
+                if head & 15 <= TRUTH && length > 0 || path.len() >= MAX_DEPTH {
+                    return Err(damaged("holds a list that no footer has"));
+                }
+                // Every item takes a byte, so that a length that lies ends with the footer.
+                path.push(0);
+                (0..length).try_for_each(|_| self.footer_value(head & 15, path))?;
+                path.pop();
+                Ok(())
+            }
+            4..=6 => self.number().map(|_| ()),
+            _ => self.plain_value(kind, path),
         }
     }
 
@@ -150,7 +191,7 @@ fn zigzag(stored: u64) -> i64 {
 }
 
 fn damaged(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("a page's head {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("a Thrift structure {what}"))
 }
 
 #[cfg(test)]
@@ -172,6 +213,19 @@ mod tests {
         for cut in 0..head.len() {
             assert!(PageSizes::read(&head[..cut]).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn footers_with_lists_of_truths_are_refused() {
+        // Field 1: 2. Field 2: a list of two structures with a text each. Field 9: a list of numbers 1 and 2.
+        let sound = [0x15, 4, 0x19, 0x2c, 0x18, 1, b'a', 0, 0x18, 1, b'b', 0, 0x79, 0x25, 2, 4];
+        check_footer(&[&sound[..], &[0]].concat()).unwrap();
+        let truths = [0x19, 0xf2, 0xff, 0xff, 0xff, 0xff, 0x07, 0];
+        assert!(check_footer(&[&sound[..], &truths].concat()).is_err());
+        assert!(check_footer(&[&sound[..], &[0x1b, 0xff, 0xff, 0x03, 0x11, 0]].concat()).is_err(), "a map");
+        assert!(check_footer(&[0x19; 1000]).is_err(), "lists in lists");
+        assert!(check_footer(&sound).is_err(), "no end");
+        assert!(check_footer(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0, 0]).is_err(), "a list that lies");
     }
 
     #[test]

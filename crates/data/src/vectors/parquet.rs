@@ -6,7 +6,7 @@
 use super::column::{Column, batch, schema};
 use super::file::Shape;
 use super::guard::guarded;
-use super::page::PageSizes;
+use super::page::{self, PageSizes};
 use super::source::Source;
 use super::{Element, VectorFileError};
 use crate::atomic::AtomicFile;
@@ -72,6 +72,7 @@ pub(super) fn open(
         return Err(source
             .damaged(format!("data end at byte {} without {what}; the file is cut short", source.len())));
     }
+    check_footer(source)?;
     let meta = guarded(source, "the footer", || {
         ArrowReaderMetadata::load(&Reader { source: source.clone(), pages: None }, ArrowReaderOptions::new())
     })?;
@@ -126,6 +127,16 @@ pub(super) fn open(
     }
     let name = open.column.name.clone();
     Ok((open, name))
+}
+
+/// Looks through the footer before the crate does. A length that leaves the file is the crate's to refuse.
+fn check_footer(source: &Source) -> Result<(), VectorFileError> {
+    let end = source.len() - 8;
+    let length = source.take(end, 4, "the length of the footer")?;
+    let length = u64::from(u32::from_le_bytes(length.try_into().expect("four bytes")));
+    let Some(start) = end.checked_sub(length) else { return Ok(()) };
+    let footer = source.take(start, length, "the footer")?;
+    page::check_footer(&footer).map_err(|error| source.damaged(format!("the footer: {error}")))
 }
 
 impl ParquetRows {
