@@ -54,3 +54,49 @@ pub(super) fn guarded<T, E: std::fmt::Display>(
         Err(_) => Err(source.damaged(format!("{what} contradicts itself"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    thread_local! {
+        static HEARD: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Panics inside `arrow-buffer`: there is no such part of a buffer.
+    fn theirs() -> Result<usize, String> {
+        Ok(arrow_buffer::Buffer::from(vec![1u8]).slice(5).len())
+    }
+
+    fn ours() -> Result<usize, String> {
+        panic!("a mistake in this crate")
+    }
+
+    #[test]
+    fn only_caught_panics_of_others_are_hushed() {
+        // Hooks are the whole program's: this one counts by threads and passes the panics of other tests on.
+        let before = take_hook();
+        let test = std::thread::current().id();
+        set_hook(Box::new(move |about| {
+            HEARD.set(HEARD.get() + 1);
+            if std::thread::current().id() != test {
+                before(about);
+            }
+        }));
+        let source = Source::memory("file", Vec::new());
+        let caught = |work: fn() -> Result<usize, String>| {
+            let error = guarded(&source, "a page", work).unwrap_err();
+            assert_eq!(error.to_string(), "file: a page contradicts itself");
+            HEARD.replace(0)
+        };
+        let unasked = caught(theirs);
+        hush_caught_panics();
+        let asked = [caught(theirs), caught(ours)];
+        let not_caught = catch_unwind(theirs).is_err().then(|| HEARD.replace(0));
+        let inner = guarded(&source, "a page", || guarded(&source, "a page", || Ok::<_, String>(1)));
+        assert_eq!(inner.unwrap(), 1);
+        // Without the hooks a failure of this test is shown too.
+        drop(take_hook());
+        assert_eq!((unasked, asked, not_caught), (1, [0, 1], Some(1)));
+    }
+}

@@ -167,7 +167,7 @@ impl ParquetRows {
         let skip = first - if group == 0 { 0 } else { self.ends[group - 1] };
         guarded(source, &format!("row group {group}"), || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                Reader { source: self.source.clone(), pages: Some(self.pages()) },
+                Reader { source: self.source.clone(), pages: Some(Arc::new(self.pages())) },
                 self.meta.clone(),
             );
             let mask = ProjectionMask::roots(builder.parquet_schema(), [self.column.number]);
@@ -230,7 +230,7 @@ fn batch_rows(row_bytes: usize) -> usize {
 struct Reader {
     source: Arc<Source>,
     /// `None` while the footer is read.
-    pages: Option<Pages>,
+    pages: Option<Arc<Pages>>,
 }
 
 impl Length for Reader {
@@ -243,11 +243,7 @@ impl ChunkReader for Reader {
     type T = io::BufReader<From>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let stream = || io::BufReader::new(From { source: self.source.clone(), at: start });
-        if let Some(pages) = &self.pages {
-            pages.check(&PageSizes::read(stream())?, start)?;
-        }
-        Ok(stream())
+        Ok(io::BufReader::new(From { source: self.source.clone(), at: start, pages: self.pages.clone() }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
@@ -303,10 +299,17 @@ fn packing(packing: Compression) -> u64 {
 struct From {
     source: Arc<Source>,
     at: u64,
+    /// What the page whose head is here may promise, until that is known to be true. The crate asks for streams that
+    /// it does not read, from places where no head is, so that nothing is looked at before the first byte is wanted.
+    pages: Option<Arc<Pages>>,
 }
 
 impl Read for From {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if let Some(pages) = self.pages.take() {
+            let head = Self { source: self.source.clone(), at: self.at, pages: None };
+            pages.check(&PageSizes::read(io::BufReader::new(head))?, self.at).map_err(io::Error::other)?;
+        }
         let left = self.source.len().saturating_sub(self.at);
         let length = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         self.source.read(self.at, &mut out[..length], "a page").map_err(io::Error::other)?;
@@ -383,8 +386,11 @@ mod tests {
         let head = vec![0x15, 0, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x07, 0x15, 2, 0, 0, 0];
         let source = Arc::new(Source::memory("head", head));
         let reader = |pages| Reader { source: source.clone(), pages };
-        assert!(reader(None).get_read(0).is_ok(), "the footer has no pages");
-        let error = reader(Some(pages(22, 10))).get_read(0).err().unwrap().to_string();
+        let read = |pages| io::read_to_string(reader(pages).get_read(0).unwrap().take(3));
+        assert!(read(None).is_ok(), "the footer has no pages");
+        let pages = Some(Arc::new(pages(22, 10)));
+        assert!(reader(pages.clone()).get_read(5).is_ok(), "nothing is read");
+        let error = read(pages).unwrap_err().to_string();
         assert!(error.contains("1 bytes unpack to 1073741823"), "{error}");
     }
 }
