@@ -18,6 +18,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use std::io::{self, Read};
@@ -147,7 +148,7 @@ impl ParquetRows {
     /// What the pages of one pass through the file may promise.
     fn pages(&self) -> Pages {
         let groups = self.meta.metadata().row_groups();
-        let columns = groups.iter().flat_map(|group| group.columns());
+        let columns = groups.iter().flat_map(RowGroupMetaData::columns);
         let packing = columns.map(|column| packing(column.compression())).max().unwrap_or(1);
         // Values of the rows, of dictionaries, which have fewer, and of heads that are read twice. While the rows'
         // length is not known one row is read: its page and the next.
