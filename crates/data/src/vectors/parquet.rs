@@ -157,15 +157,15 @@ impl ParquetRows {
         Pages { packing, values: AtomicU64::new(values) }
     }
 
-    /// A reader of the rows from `first` on, `batch` at a time.
+    /// A reader of the rows from row group `group` on, `batch` at a time.
+    ///
+    /// The crate could skip rows in it too, but does so for ever in a page with fewer rows than it states.
     fn reader(
         &self,
         source: &Source,
-        first: usize,
+        group: usize,
         batch: usize,
     ) -> Result<ParquetRecordBatchReader, VectorFileError> {
-        let group = self.ends.partition_point(|&end| end <= first);
-        let skip = first - if group == 0 { 0 } else { self.ends[group - 1] };
         guarded(source, &format!("row group {group}"), || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
                 Reader { source: self.source.clone(), pages: Some(Arc::new(self.pages())) },
@@ -175,7 +175,6 @@ impl ParquetRows {
             builder
                 .with_projection(mask)
                 .with_row_groups((group..self.ends.len()).collect())
-                .with_offset(skip)
                 .with_batch_size(batch)
                 .build()
         })
@@ -188,12 +187,12 @@ impl ParquetRows {
         // Taken out, so that after an error the next read starts anew.
         let mut place = match held.take() {
             Some(place) if place.next - (place.left.len() - place.used) / row_bytes == first => place,
-            _ => Place {
-                next: first,
-                reader: self.reader(source, first, batch_rows(row_bytes))?,
-                left: Vec::new(),
-                used: 0,
-            },
+            _ => {
+                let group = self.ends.partition_point(|&end| end <= first);
+                let reader = self.reader(source, group, batch_rows(row_bytes))?;
+                let next = if group == 0 { 0 } else { self.ends[group - 1] };
+                Place { next, reader, left: Vec::new(), used: 0 }
+            }
         };
         let mut rest = out;
         loop {
@@ -210,11 +209,15 @@ impl ParquetRows {
                 Some(Err(error)) => Err(error.to_string()),
                 _ => Err("data end here, the footer promises more".to_owned()),
             })?;
+            place.next += batch.num_rows();
+            if place.next <= first {
+                continue;
+            }
             place.left = guarded(source, &format!("row {row}"), || {
                 self.column.bytes(source, self.shape, row, batch.column(0))
             })?;
-            place.used = 0;
-            place.next += batch.num_rows();
+            // The first batch may start before the first row that is asked for.
+            place.used = first.saturating_sub(row) * row_bytes;
         }
         *held = Some(place);
         Ok(())
