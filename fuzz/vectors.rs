@@ -2,6 +2,9 @@
 
 use data::vectors::{Format, Select, VectorFile};
 
+/// Most bytes of rows that are read together.
+const ALL: usize = 64 << 20;
+
 /// Opens `bytes` as a file of `format` and reads from it in every way there is.
 pub fn read(format: Format, bytes: &[u8]) {
     let select = Select { format: Some(format), part: None };
@@ -13,6 +16,13 @@ pub fn read(format: Format, bytes: &[u8]) {
     }
     if let Ok(values) = file.read(0..some) {
         assert!(values.iter().all(|value| value.is_finite()));
+        if let Some(lent) = file.borrowed(0..some) {
+            assert_eq!(lent, values);
+        }
+    }
+    // All of them, unless a small file may hold that much for once.
+    if file.len().saturating_mul(file.row_bytes()) <= ALL {
+        let _ = file.read_bytes(0..file.len());
     }
     let _ = file.read_ids(0..some);
     // Backwards, so that nothing remembered from the last read is of use.

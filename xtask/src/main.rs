@@ -8,6 +8,7 @@ mod book;
 mod checks;
 #[cfg(feature = "assets")]
 mod emoji;
+mod fuzz;
 mod golden;
 mod policy;
 #[cfg(test)]
@@ -44,6 +45,15 @@ enum Verb {
     Golden,
     /// Run the commands that the README and the book show.
     Book,
+    /// Feed the readers of files with damaged ones; needs a nightly compiler and cargo-fuzz.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 150)]
+        seconds: u32,
+        /// Run only this target; may be given several times. Without, all of them.
+        #[arg(long, value_name = "TARGET")]
+        only: Vec<String>,
+    },
     /// Make data files that are committed.
     #[command(subcommand)]
     Data(Set),
@@ -77,6 +87,7 @@ fn main() -> Result<ExitCode> {
         Verb::Test { fast, only } => return Ok(checks::run(fast, &only)),
         Verb::Golden => golden::write()?,
         Verb::Book => book::run()?,
+        Verb::Fuzz { seconds, only } => fuzz::all(seconds, &only)?,
         verb @ (Verb::Data(_) | Verb::Weights { .. }) => make(verb)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -94,7 +105,7 @@ fn make(verb: Verb) -> Result<()> {
             let shipped = workspace::root().join("crates/neural/weights/efficientnet-lite0.safetensors");
             weights::run(pth.as_deref(), &out.unwrap_or(shipped))
         }
-        Verb::Test { .. } | Verb::Golden | Verb::Book => Ok(()),
+        Verb::Test { .. } | Verb::Golden | Verb::Book | Verb::Fuzz { .. } => Ok(()),
     }
 }
 

@@ -75,6 +75,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    data::vectors::hush_caught_panics();
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,

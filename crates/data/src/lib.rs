@@ -1,5 +1,5 @@
 //! Rows, ids, hits; pictures, datasets, manifests, splits; the preprocessing contract and the Embed port.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod archive;
 mod atomic;
@@ -15,6 +15,7 @@ mod image;
 mod import;
 mod manifest;
 mod metric;
+mod mmap;
 mod pixels;
 mod preprocess;
 mod record;
@@ -35,6 +36,7 @@ pub use image::Image;
 pub use import::{ImportOptions, import};
 pub use manifest::write as write_manifest;
 pub use metric::Metric;
+pub use mmap::Map;
 pub use pixels::PixelEmbed;
 pub use preprocess::{MAX_INPUT_SIDE, PreprocessError};
 pub use record::Record;

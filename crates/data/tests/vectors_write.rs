@@ -1,8 +1,8 @@
 //! Files of vectors that we write: read back, by another kind, in part, and what is refused.
 
 use deepembed_data::vectors::{
-    ConvertError, Element, Format, GroundTruth, Rounding, RowSlice, Select, VectorFile, VectorFileError,
-    VectorSet, VectorWriteError, VectorWriter, copy_rows,
+    ConvertError, Element, Format, GroundTruth, RangeTruth, Rounding, RowSlice, Select, VectorFile,
+    VectorFileError, VectorSet, VectorWriteError, VectorWriter, copy_rows,
 };
 use proptest::prelude::*;
 use std::fs;
@@ -216,7 +216,21 @@ fn right_answers_are_written_and_read_back() {
     let ids = GroundTruth::new(2, vec![5, 6, 7, 8], None).unwrap();
     ids.write(&folder.path().join("t.ivecs")).unwrap();
     assert_eq!(GroundTruth::open(&folder.path().join("t.ivecs")).unwrap(), ids);
-    assert!(ids.write(&folder.path().join("u.bin")).unwrap_err().to_string().contains("have no distances"));
+    // Ids alone, from every file that holds them.
+    for name in ["u.bin", "u.ibin", "u.npy"] {
+        ids.write(&folder.path().join(name)).unwrap();
+        assert_eq!(GroundTruth::open(&folder.path().join(name)).unwrap(), ids, "{name}");
+    }
+    assert_eq!(VectorFile::open(&folder.path().join("u.ibin")).unwrap().read_ids(1..2).unwrap(), [7, 8]);
+    truth.write(&folder.path().join("v.npy")).unwrap();
+    let back = GroundTruth::open(&folder.path().join("v.npy")).unwrap();
+    assert_eq!((back.ids(1), back.distances(1)), (&[7, u32::MAX][..], None), "u32 holds every id");
+    let nan = GroundTruth::new(1, vec![1], Some(vec![f32::NAN])).unwrap();
+    assert!(nan.write(&folder.path().join("n.bin")).unwrap_err().to_string().contains("distance 0 is NaN"));
+    for name in ["t.fvecs", "t.txt", "t"] {
+        let error = ids.write(&folder.path().join(name)).unwrap_err().to_string();
+        assert!(error.contains("written as .ivecs, .npy, .ibin or .bin"), "{error}");
+    }
     // The benchmarks' vectors of ids have no distances either.
     let small = GroundTruth::open(&golden("small.ibin")).unwrap();
     assert_eq!((small.len(), small.k(), small.distances(0)), (11, 6, None));
@@ -224,6 +238,38 @@ fn right_answers_are_written_and_read_back() {
     assert!(error.contains("row 0, column 0: -2147483648 is no row"), "{error}");
     assert_eq!(GroundTruth::new(3, vec![1, 2], None), None);
     assert_eq!(GroundTruth::new(0, vec![], None), None);
+}
+
+#[test]
+fn answers_within_a_radius_are_written_and_read_back() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let counts = [2, 0, 3];
+    let range =
+        RangeTruth::new(&counts, vec![9, 4, 1, 2, 3], vec![0.0, 0.5, 1.0, 1.5, f32::INFINITY]).unwrap();
+    for name in ["a.rangeres", "ssnpp-1M"] {
+        range.write(&path(name)).unwrap();
+        assert_eq!(RangeTruth::open(&path(name)).unwrap(), range);
+    }
+    assert_eq!((range.len(), range.of(1).0.len(), range.of(2).0), (3, 0, &[1, 2, 3][..]));
+    let none = RangeTruth::new(&[], vec![], vec![]).unwrap();
+    none.write(&path("none")).unwrap();
+    assert!(RangeTruth::open(&path("none")).unwrap().is_empty());
+    // The published file, byte for byte.
+    let published = RangeTruth::open(&golden("range.rangeres")).unwrap();
+    published.write(&path("copy")).unwrap();
+    assert_eq!(fs::read(path("copy")).unwrap(), fs::read(golden("range.rangeres")).unwrap());
+    assert_eq!(RangeTruth::new(&[1], vec![1, 2], vec![0.0; 2]), None, "an answer of no query");
+    assert_eq!(RangeTruth::new(&[2], vec![1, 2], vec![0.0]), None, "an answer without distance");
+    assert_eq!(RangeTruth::new(&[usize::MAX, 2], vec![1], vec![0.0]), None);
+    for (name, id, distance, words) in [
+        ("a.ibin", 1, 0.0, "are no .ibin file"),
+        ("a", 1 << 31, 0.0, "row 2147483648 is beyond such a file"),
+        ("a", 1, f32::NAN, "distance 0 is NaN"),
+    ] {
+        let error = RangeTruth::new(&[1], vec![id], vec![distance]).unwrap().write(&path(name)).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Arrays that are ours or lie in a mapped file, both aligned to a cache line.
 
-use crate::mmap::Map;
 use bytemuck::Pod;
+use data::Map;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! A [`Spec`] is a line of text; [`build`] makes the [`Index`] it describes from rows, [`save`] writes
 //! it with its [`Provenance`], [`open`] maps it back. The same rows, spec and seed give the same bytes
 //! on any machine at any thread count. Batches run on the caller's rayon pool.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod array;
 mod build;
@@ -11,7 +11,6 @@ mod distance;
 mod file;
 mod hnsw;
 mod lists;
-mod mmap;
 mod provenance;
 mod recall;
 mod scan;

@@ -4,8 +4,9 @@
 //! keeps, is walked once to find them. Batches may be packed with LZ4 or Zstandard. Source: Arrow columnar format,
 //! version 1.5.
 
-use super::column::{Column, batch, guarded, schema};
+use super::column::{Column, batch, schema};
 use super::file::Shape;
+use super::guard::guarded;
 use super::source::Source;
 use super::{Element, VectorFileError};
 use crate::atomic::AtomicFile;
@@ -14,7 +15,7 @@ use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::FileDecoder;
 use arrow_ipc::writer::FileWriter;
-use arrow_ipc::{Block, MetadataVersion, root_as_footer, root_as_message};
+use arrow_ipc::{Block, CompressionType, MetadataVersion, root_as_footer, root_as_message};
 use arrow_schema::Schema;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,8 +57,13 @@ pub(super) fn open(source: &Source, name: Option<&str>) -> Result<(ArrowRows, St
     let found = if magic == MAGIC { footer(source)? } else { walk(source)? };
     let column = Column::find(source, &found.schema, name)?;
     let mut places = Vec::with_capacity(found.places.len());
-    let mut rows = 0usize;
+    let (mut rows, mut bytes) = (0usize, 0u64);
     for mut place in found.places {
+        // Batches that lie in each other would make much out of little, and looking at them take long.
+        bytes = bytes.saturating_add(place.meta).saturating_add(place.body);
+        if bytes > source.len() {
+            return Err(source.damaged("its record batches are larger than the file"));
+        }
         rows = rows
             .checked_add(check_batch(source, &mut place)?)
             .ok_or_else(|| source.damaged("too many rows"))?;
@@ -247,7 +253,7 @@ fn check_batch(source: &Source, place: &mut Place) -> Result<usize, VectorFileEr
     }
     let bytes = source.take(start, length, "a record batch")?;
     let body = place.at + place.meta;
-    let mut packed = Vec::new();
+    let (mut packed, mut packing) = (Vec::new(), 1);
     let rows = guarded(source, &format!("the batch at byte {}", place.at), || {
         let message = root_as_message(&bytes).map_err(|error| error.to_string())?;
         let batch = message.header_as_record_batch().ok_or("it is no record batch")?;
@@ -261,17 +267,24 @@ fn check_batch(source: &Source, place: &mut Place) -> Result<usize, VectorFileEr
                 packed.push((body + at, length));
             }
         }
+        // LZ4's lengths go on in bytes that stand for 255 each; Zstandard has blocks of up to 128 KiB in 4 bytes.
+        packing = match batch.compression().map(|packing| packing.codec()) {
+            Some(CompressionType::LZ4_FRAME) => 255,
+            Some(_) => 1 << 15,
+            None => 1,
+        };
         usize::try_from(batch.length()).map_err(|_| "it has no length".to_owned())
     })?;
     if !packed.is_empty() {
-        place.most = MAX_BATCH;
+        place.most = place.body.saturating_mul(packing).min(MAX_BATCH);
     }
     for (at, length) in packed {
         let mut size = [0; 8];
         source.read(at, &mut size[..length.min(8) as usize], "a packed buffer")?;
         // -1 marks a buffer that was left as it is.
         let size = i64::from_le_bytes(size);
-        if size > MAX_BATCH as i64 || size < -1 || length < 8 {
+        let most = length.saturating_mul(packing).min(MAX_BATCH) as i64;
+        if size > most || size < -1 || length < 8 {
             return Err(source.damaged(format!("a buffer at byte {at} says it unpacks to {size} bytes")));
         }
     }

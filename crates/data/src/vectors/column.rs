@@ -12,11 +12,7 @@ use arrow_buffer::Buffer;
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, FieldRef, Schema};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-
-/// Bytes of rows that are unpacked at once.
-const BATCH: usize = 4 << 20;
 
 /// Which column holds the vectors, and what the schema says about it.
 pub(super) struct Column {
@@ -70,11 +66,6 @@ impl Column {
         };
         let name = field.name().clone();
         Ok(element(item.data_type()).map(|element| Self { name, number, element, dim }))
-    }
-
-    /// Rows a batch: enough to be quick, few enough for the memory.
-    pub(super) fn batch_rows(&self) -> usize {
-        (BATCH / (self.dim.unwrap_or(1024) * self.element.size())).clamp(1, 1 << 16)
     }
 
     /// Values a row of `array`, which has rows.
@@ -185,22 +176,4 @@ pub(super) fn batch(
     let list =
         FixedSizeListArray::try_new(item(element), dim as i32, values, None).map_err(io::Error::other)?;
     RecordBatch::try_new(schema.clone(), vec![Arc::new(list)]).map_err(io::Error::other)
-}
-
-/// Runs a part of the Arrow crates that sees bytes of the file. Most damage they report; what makes them panic is
-/// damage as well.
-pub(super) fn guarded<T, E: std::fmt::Display>(
-    source: &Source,
-    what: &str,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, VectorFileError> {
-    // What `work` may leave half done belongs to the reader that is dropped with the error.
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => {
-            let text = error.to_string().replace('\n', " ");
-            Err(source.damaged(format!("{what}: {text}")))
-        }
-        Err(_) => Err(source.damaged(format!("{what} contradicts itself"))),
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::source::Source;
 use super::{Element, MAX_DIM, VectorFileError};
+use std::ops::Range;
 
 /// Bytes read at once where rows do not lie side by side.
 const PIECE: usize = 4 << 20;
@@ -38,6 +39,12 @@ impl Grid {
     /// The byte after the last row.
     pub(super) fn end(&self) -> u64 {
         self.offset + self.rows as u64 * self.stride() as u64
+    }
+
+    /// Where `rows` are, from byte and length, if nothing lies between them.
+    pub(super) fn side_by_side(&self, rows: &Range<usize>) -> Option<(u64, u64)> {
+        let row = self.row_bytes() as u64;
+        (!self.counted).then(|| (self.offset + rows.start as u64 * row, rows.len() as u64 * row))
     }
 
     fn row_bytes(&self) -> usize {

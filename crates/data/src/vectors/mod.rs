@@ -7,8 +7,11 @@
 //! All input is taken as hostile: sizes are compared with the file's length before memory is taken, every record's
 //! own length is compared with the first, and NaN and infinities are refused with their row.
 //!
-//! Reads are positioned (`pread`), not mapped: a truncated file is then an error, not a signal, and a caller who
-//! wants rows in memory pays for one copy either way.
+//! Reads are positioned (`pread`), not mapped; [`VectorFile::borrowed`] maps. Of a file of 1 GB that the system has in
+//! its cache (f32, 128 values a row, one thread) `examples/read_vectors.rs` adds up all values from reads at 3.0 GB/s
+//! and with 10 MiB resident at most (VmHWM), from borrowed rows at 8.5 GB/s with the whole file resident. Reads that
+//! copied from the map were at 3.2 GB/s with the whole file resident too, and would turn the error about a file that
+//! became shorter into a signal: so only who asks for a loan pays for it.
 
 #[cfg(feature = "arrow")]
 mod arrow;
@@ -22,8 +25,12 @@ mod file;
 mod format;
 mod fvecs;
 mod grid;
+#[cfg(feature = "arrow")]
+mod guard;
 mod hdf5;
 mod npy;
+#[cfg(feature = "arrow")]
+mod page;
 #[cfg(feature = "arrow")]
 mod parquet;
 mod safetensors;
@@ -38,6 +45,8 @@ pub use element::{Element, ElementNameError, Number, Rounding};
 pub use error::VectorFileError;
 pub use file::{Select, VectorFile};
 pub use format::{Format, FormatNameError};
+#[cfg(feature = "arrow")]
+pub use guard::hush_caught_panics;
 pub use set::{VectorSet, VectorSetError};
 pub use slice::{RowSlice, SliceError, parse_count};
 pub use truth::{GroundTruth, RangeTruth};

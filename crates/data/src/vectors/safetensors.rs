@@ -4,6 +4,7 @@ use super::grid::Grid;
 use super::source::Source;
 use super::{Element, VectorFileError};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// Longest header read, bytes; the format's own limit.
@@ -60,9 +61,10 @@ pub(super) fn open(source: &Source, name: Option<&str>) -> Result<(Grid, String)
 
 fn tensors(source: &Source, header: &[u8]) -> Result<BTreeMap<String, Tensor>, VectorFileError> {
     let wrong = |error: serde_json::Error| source.damaged(format!("the header: {error}"));
-    let all: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).map_err(wrong)?;
+    // Texts of values, which may be metadata of any shape: parsed they would take many times the header's bytes.
+    let all: BTreeMap<String, &RawValue> = serde_json::from_slice(header).map_err(wrong)?;
     let tensors = all.into_iter().filter(|(name, _)| name != "__metadata__");
-    tensors.map(|(name, value)| Ok((name, serde_json::from_value(value).map_err(wrong)?))).collect()
+    tensors.map(|(name, value)| Ok((name, serde_json::from_str(value.get()).map_err(wrong)?))).collect()
 }
 
 fn choose(

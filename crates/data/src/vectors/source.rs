@@ -2,8 +2,10 @@
 //! may read one file together, and every length is compared with the file's before memory is taken for it.
 
 use super::VectorFileError;
+use crate::Map;
 use std::fs::File;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// A file, or bytes that are in memory already.
 pub(crate) struct Source {
@@ -13,7 +15,11 @@ pub(crate) struct Source {
 }
 
 enum Store {
-    File(File),
+    File {
+        file: File,
+        /// Made by the first [`Source::borrow`]; `None` where the system refused.
+        map: OnceLock<Option<Map>>,
+    },
     Memory(Vec<u8>),
 }
 
@@ -27,7 +33,7 @@ impl Source {
             let reason = "that is no plain file".to_owned();
             return Err(VectorFileError::Format { file: name, reason });
         }
-        Ok(Self { len: about.len(), name, store: Store::File(file) })
+        Ok(Self { len: about.len(), name, store: Store::File { file, map: OnceLock::new() } })
     }
 
     pub(crate) fn memory(name: &str, bytes: Vec<u8>) -> Self {
@@ -46,7 +52,7 @@ impl Source {
     pub(crate) fn read(&self, at: u64, out: &mut [u8], what: &str) -> Result<(), VectorFileError> {
         self.require(at, out.len() as u64, what)?;
         match &self.store {
-            Store::File(file) => read_exact_at(file, out, at).map_err(|source| {
+            Store::File { file, .. } => read_exact_at(file, out, at).map_err(|source| {
                 if source.kind() == std::io::ErrorKind::UnexpectedEof {
                     return self.damaged(format!("the file became shorter while {what} was read"));
                 }
@@ -59,6 +65,15 @@ impl Source {
                 Ok(())
             }
         }
+    }
+
+    /// `len` bytes from `at` on without a copy; `None` when they are not there or the system does not map the file.
+    pub(crate) fn borrow(&self, at: u64, len: u64) -> Option<&[u8]> {
+        let bytes: &[u8] = match &self.store {
+            Store::File { file, map } => map.get_or_init(|| Map::new(file).ok()).as_ref()?,
+            Store::Memory(bytes) => bytes,
+        };
+        bytes.get(usize::try_from(at).ok()?..usize::try_from(at.checked_add(len)?).ok()?)
     }
 
     /// `len` bytes from `at` on.

@@ -1,7 +1,7 @@
 //! Right answers: for each query its nearest rows, or all rows within a radius.
 
 use super::source::{Fields, Source};
-use super::{Format, Select, VectorFile, VectorFileError, VectorWriteError, VectorWriter, big_ann};
+use super::{Element, Format, Select, VectorFile, VectorFileError, VectorWriteError, VectorWriter, big_ann};
 use crate::atomic::write_atomic;
 use std::io::Write;
 use std::path::Path;
@@ -130,40 +130,41 @@ impl GroundTruth {
         self.distances.as_ref().map(|distances| &distances[i * self.k..(i + 1) * self.k])
     }
 
-    /// Writes `.ivecs` (ids only), or the big-ann benchmarks' file under `.bin` or `.ibin`.
+    /// Writes `.ivecs` or `.npy` (u32), which hold ids only, or the big-ann benchmarks' file under `.ibin` or `.bin`,
+    /// with the distances if there are any.
     ///
     /// # Errors
-    /// Another name, ids from 2^31 on in `.ivecs`, missing distances for the others, and what the system refuses.
+    /// Another name, ids from 2^31 on in `.ivecs`, distances that are NaN, and what the system refuses.
     pub fn write(&self, path: &Path) -> Result<(), VectorWriteError> {
-        let unfit = |reason: String| VectorWriteError::Format { file: path.to_path_buf(), reason };
-        if Format::of(path) == Some(Format::Ivecs) {
-            if let Some(id) = self.ids.iter().find(|&&id| i32::try_from(id).is_err()) {
-                return Err(unfit(format!(
-                    "row {id} is beyond .ivecs, whose numbers end at 2^31; write .ibin"
-                )));
+        let end = path.extension().and_then(|end| end.to_str());
+        match (Format::of(path), end) {
+            (Some(Format::Ivecs), _) => {
+                if let Some(id) = self.ids.iter().find(|&&id| i32::try_from(id).is_err()) {
+                    let reason = format!("row {id} is beyond .ivecs, whose numbers end at 2^31; write .ibin");
+                    return Err(unfit(path, reason));
+                }
+                self.write_ids(path, Element::I32)
             }
-            let mut out = VectorWriter::create(path, super::Element::I32, self.k)?;
-            for ids in self.ids.chunks(self.k) {
-                out.push_bytes(&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>())?;
-            }
-            return out.finish().map(|_| ());
+            (Some(Format::Npy), _) => self.write_ids(path, Element::U32),
+            (Some(Format::Ibin), _) | (None, Some("bin")) => self.write_big_ann(path),
+            _ => Err(unfit(path, "right answers are written as .ivecs, .npy, .ibin or .bin")),
         }
-        if !matches!(path.extension().and_then(|end| end.to_str()), Some("bin" | "ibin")) {
-            return Err(unfit("ground truth is written as .ivecs, .bin or .ibin".to_owned()));
+    }
+
+    fn write_ids(&self, path: &Path, element: Element) -> Result<(), VectorWriteError> {
+        let mut out = VectorWriter::create(path, element, self.k)?;
+        for ids in self.ids.chunks(self.k) {
+            out.push_bytes(&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>())?;
         }
-        let Some(distances) = &self.distances else {
-            return Err(unfit(
-                "these answers have no distances, which such a file holds; write .ivecs".to_owned(),
-            ));
-        };
+        out.finish().map(|_| ())
+    }
+
+    fn write_big_ann(&self, path: &Path) -> Result<(), VectorWriteError> {
         let sizes = (u32::try_from(self.len()), u32::try_from(self.k));
-        let (Ok(queries), Ok(k)) = sizes else { return Err(unfit("its head counts to 2^32".to_owned())) };
-        let write = |out: &mut dyn Write| {
-            out.write_all(&[queries.to_le_bytes(), k.to_le_bytes()].concat())?;
-            self.ids.iter().try_for_each(|id| out.write_all(&id.to_le_bytes()))?;
-            distances.iter().try_for_each(|distance| out.write_all(&distance.to_le_bytes()))
-        };
-        write_atomic(path, write).map_err(|source| VectorWriteError::Io { file: path.to_path_buf(), source })
+        let (Ok(queries), Ok(k)) = sizes else { return Err(unfit(path, "its head counts to 2^32")) };
+        let distances = self.distances.as_deref().unwrap_or(&[]);
+        numbers_only(path, distances)?;
+        write_words(path, &[queries, k], &self.ids, distances)
     }
 }
 
@@ -177,6 +178,45 @@ pub struct RangeTruth {
 }
 
 impl RangeTruth {
+    /// Query `i` has `counts[i]` answers, which follow those of the queries before it in `ids` and `distances`.
+    /// `None` when the lengths do not fit.
+    #[must_use]
+    pub fn new(counts: &[usize], ids: Vec<u32>, distances: Vec<f32>) -> Option<Self> {
+        let mut ends = Vec::with_capacity(counts.len());
+        let mut sum = 0usize;
+        for &count in counts {
+            sum = sum.checked_add(count)?;
+            ends.push(sum);
+        }
+        (sum == ids.len() && sum == distances.len()).then_some(Self { ends, ids, distances })
+    }
+
+    /// Writes the big-ann benchmarks' file. It has no end of its name to itself, so any name will do that says no
+    /// other format, such as `ssnpp-1M` or `answers.rangeres`.
+    ///
+    /// # Errors
+    /// A name of another format, a number of 2^31 or more, distances that are NaN, and what the system refuses.
+    pub fn write(&self, path: &Path) -> Result<(), VectorWriteError> {
+        if let Some(format) = Format::of(path) {
+            let reason = format!(
+                "answers within a radius are no .{format} file; give a name such as answers.rangeres"
+            );
+            return Err(unfit(path, reason));
+        }
+        let word = |number: usize| i32::try_from(number).map(|number| number as u32);
+        let (Ok(queries), Ok(total)) = (word(self.len()), word(self.ids.len())) else {
+            return Err(unfit(path, "its head counts to 2^31"));
+        };
+        if let Some(id) = self.ids.iter().find(|&&id| i32::try_from(id).is_err()) {
+            return Err(unfit(path, format!("row {id} is beyond such a file, whose numbers end at 2^31")));
+        }
+        numbers_only(path, &self.distances)?;
+        let mut head = vec![queries, total];
+        // No count is above their sum, which fits.
+        head.extend((0..self.len()).map(|i| self.of(i).0.len() as u32));
+        write_words(path, &head, &self.ids, &self.distances)
+    }
+
     /// Reads `path` whole.
     ///
     /// # Errors
@@ -238,6 +278,27 @@ impl RangeTruth {
         let range = if i == 0 { 0 } else { self.ends[i - 1] }..self.ends[i];
         (&self.ids[range.clone()], &self.distances[range])
     }
+}
+
+fn unfit(path: &Path, reason: impl Into<String>) -> VectorWriteError {
+    VectorWriteError::Format { file: path.to_path_buf(), reason: reason.into() }
+}
+
+/// Refuses what the readers do.
+fn numbers_only(path: &Path, distances: &[f32]) -> Result<(), VectorWriteError> {
+    match distances.iter().position(|distance| distance.is_nan()) {
+        Some(at) => Err(unfit(path, format!("distance {at} is NaN"))),
+        None => Ok(()),
+    }
+}
+
+/// A file of words one after another.
+fn write_words(path: &Path, head: &[u32], ids: &[u32], distances: &[f32]) -> Result<(), VectorWriteError> {
+    let write = |out: &mut dyn Write| {
+        head.iter().chain(ids).try_for_each(|word| out.write_all(&word.to_le_bytes()))?;
+        distances.iter().try_for_each(|distance| out.write_all(&distance.to_le_bytes()))
+    };
+    write_atomic(path, write).map_err(|source| VectorWriteError::Io { file: path.to_path_buf(), source })
 }
 
 /// A file of whole numbers as answers.

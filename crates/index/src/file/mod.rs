@@ -21,10 +21,9 @@ pub use sections::{Part, PartKind};
 
 use crate::hnsw::Hnsw;
 use crate::lists::Lists;
-use crate::mmap::Map;
 use crate::scan::Scan;
 use crate::{Index, Layout, MadeBy, ParseSpecError, Provenance};
-use data::write_atomic;
+use data::{Map, write_atomic};
 use sections::Entry;
 use std::fs::File;
 use std::io::{self, Write};

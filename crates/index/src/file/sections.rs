@@ -3,10 +3,9 @@
 use super::superblock::{Superblock, u32_at, u64_at};
 use super::{OpenError, PAGE};
 use crate::array::Array;
-use crate::mmap::Map;
 use crate::vectors::{self, Vectors};
 use bytemuck::Pod;
-use data::Metric;
+use data::{Map, Metric};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;

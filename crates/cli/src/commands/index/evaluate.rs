@@ -139,7 +139,7 @@ fn table(measured: &[Measured], k: NonZeroUsize) -> String {
         "{:24} {:>10} {:>10} {:>11} {:>11}",
         "effort",
         format!("recall@{k}"),
-        format!("1-in-{k}"),
+        format!("1-recall@{k}"),
         "queries/s",
         "distances"
     )];

@@ -63,8 +63,9 @@ impl Chunks {
                 set.name, set.name
             )));
         }
-        // Each chunk takes 8 bytes of an index or its own bytes, and all hold no more than packing allows.
-        let least = (count.saturating_mul(size) / MOST_PACKING).max(count.saturating_mul(size.min(8)));
+        // Each chunk takes 8 bytes of an index, or its own bytes: nobody makes chunks of fewer than 8, whose places
+        // would take more memory than the file has bytes. And all hold no more than packing allows.
+        let least = (count.saturating_mul(size) / MOST_PACKING).max(count.saturating_mul(8));
         if least > source.len() {
             return Err(source
                 .damaged(format!("{}: {count} chunks of {size} bytes are more than the file", set.name)));

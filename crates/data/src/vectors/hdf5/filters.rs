@@ -5,6 +5,9 @@ use super::super::source::{Fields, Source};
 use flate2::read::ZlibDecoder;
 use std::io::Read;
 
+/// Most filters of a data set, as HDF5 itself has it; each takes a pass over every chunk.
+const MAX_FILTERS: u8 = 32;
+
 /// One step of packing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
@@ -43,6 +46,9 @@ pub(super) fn parse(source: &Source, body: &[u8], name: &str) -> Result<Vec<Filt
 fn numbers(body: &[u8]) -> Option<Vec<(u16, Option<u32>)>> {
     let mut fields = Fields(body);
     let (version, count) = (fields.u8()?, fields.u8()?);
+    if count > MAX_FILTERS {
+        return None;
+    }
     match version {
         1 => fields.bytes(6)?,
         2 => fields.bytes(0)?,

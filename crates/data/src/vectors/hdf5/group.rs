@@ -6,10 +6,12 @@ use super::object::{File, NOWHERE, kind};
 use std::collections::BTreeMap;
 
 /// Most members of a group that are listed, and deepest tree of them.
-const MAX_MEMBERS: usize = 1 << 16;
+const MAX_MEMBERS: u64 = 1 << 16;
 const MAX_DEPTH: u8 = 16;
-/// Longest table of names, bytes.
+/// Longest table of names, and longest name in one, bytes. Names may lie in each other, so that a short table makes
+/// many long ones.
 const MAX_NAMES: u64 = 1 << 26;
+const MAX_NAME: usize = 1 << 10;
 
 /// Address of the object that `path` leads to through groups.
 pub(super) fn find(file: &File<'_>, path: &str) -> Result<u64, VectorFileError> {
@@ -29,14 +31,19 @@ pub(super) fn find(file: &File<'_>, path: &str) -> Result<u64, VectorFileError> 
 /// that lead elsewhere are left out.
 pub(super) fn members(file: &File<'_>, address: u64) -> Result<BTreeMap<String, u64>, VectorFileError> {
     let damaged = || file.source.damaged(format!("the group at byte {address} is damaged"));
-    let mut members = BTreeMap::new();
+    let (mut members, mut tables) = (BTreeMap::new(), 0);
     for message in file.messages(address)? {
         let mut fields = Fields(&message.body);
         match message.kind {
             kind::SYMBOLS => {
+                // Each group has one; more would each be read whole.
+                tables += 1;
+                if tables > 1 {
+                    return Err(damaged());
+                }
                 let (tree, heap) = (fields.u64().ok_or_else(damaged)?, fields.u64().ok_or_else(damaged)?);
                 let names = names(file, heap)?;
-                walk(file, tree, None, &names, &mut Found { members: &mut members, leaves: 0 })?;
+                walk(file, tree, None, &names, &mut Found { members: &mut members, symbols: 0 })?;
             }
             kind::LINK => {
                 if let Some((name, address)) = link(&message.body).ok_or_else(damaged)? {
@@ -89,12 +96,12 @@ fn names(file: &File<'_>, heap: u64) -> Result<Vec<u8>, VectorFileError> {
 /// What a walk through a tree of names has found.
 struct Found<'a> {
     members: &'a mut BTreeMap<String, u64>,
-    leaves: usize,
+    symbols: u64,
 }
 
 /// Adds the symbols below the B-tree node at `address`, which must be on level `level` when that is given.
 ///
-/// Levels fall by one at each step, every node holds something and leaves are counted, so a tree that bites its own
+/// Levels fall by one at each step, every node holds something and symbols are counted, so a tree that bites its own
 /// tail ends too.
 fn walk(
     file: &File<'_>,
@@ -138,8 +145,8 @@ fn symbols(
     if !head.starts_with(b"SNOD") || entries == 0 {
         return Err(damaged());
     }
-    found.leaves += 1;
-    if found.leaves > MAX_MEMBERS || found.members.len() > MAX_MEMBERS {
+    found.symbols += entries;
+    if found.symbols > MAX_MEMBERS {
         return Err(damaged());
     }
     let body = file.bytes(address.saturating_add(8), entries * 40, "symbols")?;
@@ -149,7 +156,7 @@ fn symbols(
             return Err(damaged());
         };
         let text = usize::try_from(name).ok().and_then(|name| names.get(name..)).ok_or_else(damaged)?;
-        let end = text.iter().position(|&byte| byte == 0).ok_or_else(damaged)?;
+        let end = text.iter().take(MAX_NAME).position(|&byte| byte == 0).ok_or_else(damaged)?;
         // A link by name, which may lead anywhere.
         if cache == 2 {
             continue;
