@@ -20,13 +20,13 @@ fn noise(n: usize, seed: u64) -> Vec<f32> {
 }
 
 /// 600 vectors and 20 queries.
-struct Files {
-    folder: tempfile::TempDir,
-    base: PathBuf,
-    queries: PathBuf,
+pub struct Files {
+    pub folder: tempfile::TempDir,
+    pub base: PathBuf,
+    pub queries: PathBuf,
 }
 
-fn files() -> Files {
+pub fn files() -> Files {
     let folder = fresh();
     let (base, queries) = (folder.path().join("base.npy"), folder.path().join("queries.npy"));
     npy(&base, DIM, &noise(600 * DIM, 1));
@@ -35,7 +35,7 @@ fn files() -> Files {
 }
 
 /// The right answers, `k` a query, by the definition, as a .ivecs file.
-fn truth(path: &Path, k: usize) {
+pub fn truth(path: &Path, k: usize) {
     let (base, queries) = (noise(600 * DIM, 1), noise(20 * DIM, 2));
     let mut bytes = Vec::new();
     for query in queries.chunks(DIM) {

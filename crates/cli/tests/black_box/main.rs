@@ -10,4 +10,5 @@ mod help;
 mod path;
 mod runs;
 mod serving;
+mod vector_index;
 mod vectors;
