@@ -24,6 +24,8 @@ pub struct Extensions {
     pub vnni: bool,
     /// VPOPCNTDQ: set bits of words.
     pub popcnt: bool,
+    /// BITALG: set bits of bytes.
+    pub bitalg: bool,
 }
 
 /// Proof that this CPU has NEON.
@@ -60,6 +62,7 @@ impl Avx512 {
             vbmi: bytes && is_x86_feature_detected!("avx512vbmi"),
             vnni: bytes && is_x86_feature_detected!("avx512vnni"),
             popcnt: bytes && is_x86_feature_detected!("avx512vpopcntdq"),
+            bitalg: bytes && is_x86_feature_detected!("avx512bitalg"),
         }))
     }
 

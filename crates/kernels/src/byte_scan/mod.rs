@@ -10,14 +10,21 @@
 //! instruction of each addition. A table of 256 bytes fits four registers. The survivors are added up in
 //! `f32`, so the result is that of the definition. Bytes are made anew as the limit falls.
 //!
+//! A query may have a [`Gate`], the filter of polysemous codes: it then looks only at rows whose bytes differ
+//! from a code of its own in few bits. Bounds go first, as they leave fewer rows than usual gates, and the gate
+//! sees what they leave; where they leave many and the gate does not, it goes first. What is found is the same.
+//!
 //! Layout: block `b` has rows `64 b ..`, part after part: byte `64 p + r` is part `p` of row `r`.
 //! Sources: Jégou, Douze and Schmid, TPAMI 2011 (the distance); André, Kermarrec and Le Scouarnec, VLDB
 //! 2015 and TPAMI 2021 (saturating tables in registers as a lower bound).
 
+mod gate;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+pub use gate::Gate;
 
 use crate::{Isa, Reservoir};
 use std::ops::Range;
@@ -29,8 +36,11 @@ const ENTRIES: usize = 256;
 /// Rows from which making the bytes pays.
 #[cfg(target_arch = "x86_64")]
 const WORTH_BOUNDS: usize = 1024;
-/// Bytes of codes that all queries visit before the next ones are read: they stay in the L2 cache.
-const TILE: usize = 128 << 10;
+/// Blocks looked at together: their sums of bytes stay in registers while the tables of the parts pass by.
+const GROUP: usize = 8;
+/// Bytes of codes that all queries visit before the next ones are read: they stay in the L1 cache beside a
+/// query's tables.
+const TILE: usize = 16 << 10;
 
 /// Bytes of `rows` packed rows.
 ///
@@ -125,8 +135,8 @@ impl<'a> Codes<'a> {
         Self { live: Some(live), ..self }
     }
 
-    fn block(&self, block: usize) -> &'a [u8] {
-        &self.packed[block * BLOCK * self.parts..][..BLOCK * self.parts]
+    fn blocks(&self, blocks: Range<usize>) -> &'a [u8] {
+        &self.packed[blocks.start * BLOCK * self.parts..blocks.end * BLOCK * self.parts]
     }
 
     /// The rows of a block that may be found.
@@ -144,31 +154,72 @@ pub struct Query<'a> {
     pub table: &'a [f32],
     /// Added to every distance.
     pub bias: f32,
+    /// Only rows that pass it are taken.
+    pub gate: Option<Gate<'a>>,
     /// Takes the rows.
     pub found: &'a mut Reservoir,
 }
 
 impl Query<'_> {
-    /// Offers the rows of `mask`, whose number is small.
-    #[cfg(target_arch = "x86_64")]
-    fn offer_few(&mut self, block: &[u8], first: u32, mut mask: u64) {
-        while mask != 0 {
-            let row = mask.trailing_zeros();
-            let codes = block.iter().skip(row as usize).step_by(BLOCK);
-            let entries = self.table.chunks_exact(ENTRIES).zip(codes);
-            let distance = entries.fold(self.bias, |sum, (entries, &code)| sum + entries[usize::from(code)]);
-            self.found.push(distance, first + row);
-            mask &= mask - 1;
+    /// Offers the rows of `masks`, a word for each of `blocks`, that are live.
+    fn offer(&mut self, codes: &Codes<'_>, blocks: Range<usize>, first: u32, masks: &[u64; GROUP]) {
+        /// Rows of a block up to which each is added up for itself.
+        const FEW: usize = 12;
+        let mut few = [0; FEW * GROUP];
+        let mut count = 0;
+        for (block, &mask) in blocks.zip(masks) {
+            if mask == 0 {
+                continue;
+            }
+            let live = mask & codes.live(block);
+            let (mut mask, start) = (live, count);
+            while mask != 0 && count - start < FEW {
+                few[count] = (block * BLOCK) as u32 + mask.trailing_zeros();
+                count += 1;
+                mask &= mask - 1;
+            }
+            if mask != 0 {
+                count = start;
+                let number = first + (block * BLOCK) as u32;
+                self.offer_many(codes.blocks(block..block + 1), number, live);
+            }
+        }
+        if count > 0 {
+            self.offer_few(codes, first, &few[..count]);
+        }
+    }
+
+    /// Offers rows one for one.
+    fn offer_few(&mut self, codes: &Codes<'_>, first: u32, rows: &[u32]) {
+        /// Sums that run beside each other, which hides the time a look-up takes.
+        const TOGETHER: usize = 4;
+        for rows in rows.chunks(TOGETHER) {
+            // Missing ones are the first again.
+            let row = |i: usize| *rows.get(i).unwrap_or(&rows[0]) as usize;
+            let [(a, i), (b, j), (c, k), (d, l)] = [row(0), row(1), row(2), row(3)].map(|row| {
+                let block = codes.blocks(row / BLOCK..row / BLOCK + 1);
+                (block.as_chunks::<BLOCK>().0, row % BLOCK)
+            });
+            let mut sums = [self.bias; TOGETHER];
+            let parts = self.table.as_chunks::<ENTRIES>().0.iter();
+            for ((((entries, a), b), c), d) in parts.zip(a).zip(b).zip(c).zip(d) {
+                for (sum, code) in sums.iter_mut().zip([a[i], b[j], c[k], d[l]]) {
+                    *sum += entries[usize::from(code)];
+                }
+            }
+            for (&row, &distance) in rows.iter().zip(&sums) {
+                self.found.push(distance, first + row);
+            }
         }
     }
 
     /// Offers the rows of `mask`, after adding up all of the block.
-    fn offer_many(&mut self, block: &[u8], first: u32, mask: u64) {
+    fn offer_many(&mut self, block: &[u8], first: u32, mut mask: u64) {
         let distances = distances(block, self.table, self.bias);
-        for (row, &distance) in distances.iter().enumerate() {
-            if mask >> row & 1 == 1 {
-                self.found.push(distance, first + row as u32);
-            }
+        while mask != 0 {
+            let row = mask.trailing_zeros();
+            self.found.push(distances[row as usize], first + row);
+            mask &= mask - 1;
         }
     }
 }
@@ -189,10 +240,14 @@ fn distances(block: &[u8], table: &[f32], bias: f32) -> [f32; BLOCK] {
     out
 }
 
-/// Adds up every row of `blocks` for every query.
-fn scan_exactly(codes: &Codes<'_>, blocks: Range<usize>, first: u32, query: &mut Query<'_>) {
-    for block in blocks {
-        query.offer_many(codes.block(block), first + (block * BLOCK) as u32, codes.live(block));
+/// Adds up every row of `blocks` that passes the query's gate.
+fn scan_exactly(isa: Isa, codes: &Codes<'_>, blocks: Range<usize>, first: u32, query: &mut Query<'_>) {
+    for group in groups(blocks) {
+        let mut masks = [u64::MAX; GROUP];
+        if let Some(gate) = &query.gate {
+            gate.passed(isa, codes, group.clone(), &mut masks);
+        }
+        query.offer(codes, group, first, &masks);
     }
 }
 
@@ -201,12 +256,16 @@ impl Isa {
     /// the definition, to the bit, on every instruction set. Memory: `256 parts` bytes a query.
     ///
     /// # Panics
-    /// When a table is not `256 parts` entries or row numbers pass `u32`.
+    /// When a table is not `256 parts` entries, the code of a gate not `parts` bytes, or row numbers pass `u32`.
     pub fn byte_scan(self, codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
         let last = (first as usize).checked_add(codes.rows);
         assert!(last.is_some_and(|last| last <= u32::MAX as usize), "row numbers fit in 32 bits");
         for query in &*queries {
             assert_eq!(query.table.len(), codes.parts * ENTRIES, "256 entries a part");
+            assert!(
+                query.gate.is_none_or(|gate| gate.code.len() == codes.parts),
+                "bytes of a gate and of a row"
+            );
         }
         let blocks = codes.rows.div_ceil(BLOCK);
         let step = (TILE / (BLOCK * codes.parts)).max(1);
@@ -226,7 +285,7 @@ impl Isa {
         }
         for tile in tiles(blocks, step) {
             for query in &mut *queries {
-                scan_exactly(codes, tile.clone(), first, query);
+                scan_exactly(self, codes, tile.clone(), first, query);
             }
         }
     }
@@ -235,6 +294,11 @@ impl Isa {
 /// `0..blocks` in ranges of `step`.
 fn tiles(blocks: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     (0..blocks).step_by(step).map(move |start| start..(start + step).min(blocks))
+}
+
+/// `blocks` in ranges of [`GROUP`].
+fn groups(blocks: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    blocks.clone().step_by(GROUP).map(move |start| start..(start + GROUP).min(blocks.end))
 }
 
 /// The distances of the first `out.len()` rows of `packed` for one query.

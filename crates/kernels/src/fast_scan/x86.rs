@@ -87,6 +87,7 @@ impl Sums for Sums512 {
 
 impl Sums for Sums256 {
     const DEALT: usize = 2;
+    const BOUNDED: usize = 4;
 
     #[inline(always)]
     unsafe fn deal(chunks: &[u8], dealt: &mut [Line]) {
@@ -140,6 +141,43 @@ impl Sums for Sums256 {
                 out[q] = Self([join(bias, s, t), join(bias, u, v)]);
             }
             out
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn any_left<const Q: usize>(
+        block: *const u8,
+        lines: usize,
+        tables: [*const Line; Q],
+        cuts: [u8; Q],
+    ) -> [bool; Q] {
+        // SAFETY: see the head of the impls; dealt lines are aligned.
+        unsafe {
+            // Rows 0..16 and 16..32, one part in each half.
+            let mut sums = [[_mm256_setzero_si256(); 2]; Q];
+            for line in 0..lines {
+                for (half, [low, high]) in dealt(block.add(128 * line)).into_iter().enumerate() {
+                    for q in 0..Q {
+                        let table = _mm256_load_si256(tables[q].add(line).cast::<__m256i>().add(half));
+                        let [a, b] = sums[q];
+                        sums[q] = [
+                            _mm256_adds_epu8(a, _mm256_shuffle_epi8(table, low)),
+                            _mm256_adds_epu8(b, _mm256_shuffle_epi8(table, high)),
+                        ];
+                    }
+                }
+            }
+            let mut left = [false; Q];
+            for q in 0..Q {
+                let [a, b] = sums[q];
+                let all = _mm256_adds_epu8(
+                    _mm256_permute2x128_si256::<0x20>(a, b),
+                    _mm256_permute2x128_si256::<0x31>(a, b),
+                );
+                let small = _mm256_min_epu8(all, _mm256_set1_epi8(cuts[q] as i8));
+                left[q] = _mm256_movemask_epi8(_mm256_cmpeq_epi8(small, all)) != 0;
+            }
+            left
         }
     }
 

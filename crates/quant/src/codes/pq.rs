@@ -7,13 +7,14 @@
 //! With `_SDC` the query is coded as well and entries are distances between centroids, kept for all pairs:
 //! `m 2^(2b)` floats that spare computing the table, at a loss of accuracy.
 //!
-//! Eight bits are scanned a byte a part, four bits two parts a byte, both exactly (see
-//! [`kernels::byte_scan`]); other widths by the scorer.
+//! Five to eight bits are scanned a byte a part (packed codes in memory then take `m` bytes, those in files
+//! stay as they are), four bits two parts a byte, all exactly (see [`kernels::byte_scan`]); wider parts by the
+//! scorer.
 //! Source: Jégou, Douze and Schmid, TPAMI 2011, equations 12 (`_SDC`) and 13.
 
 use crate::codebook::Codebook;
 use crate::spec::{number, setting};
-use crate::tables::{ByteScanner, ByteScorer, pairs};
+use crate::tables::{BYTE, ByteScanner, ByteScorer, pairs};
 use crate::{
     Array, Arrays, ByScore, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError,
     Training,
@@ -123,15 +124,32 @@ impl Pq {
         }
     }
 
-    /// The entries of a query by the bytes of a code, where bytes hold whole parts.
-    pub(crate) fn bytes(&self, query: &[f32], metric: Metric) -> Option<ByteScorer> {
+    /// The entries of a query by the bytes of packed codes; none where parts are wider than a byte.
+    fn bytes(&self, query: &[f32], metric: Metric) -> Option<ByteScorer> {
+        let table = self.table(query, metric);
         let table = match self.bits {
-            8 => self.table(query, metric),
-            4 => pairs(&self.table(query, metric)),
+            8 => table,
+            4 => pairs(&table),
+            5..8 => spread(&table, self.codebook.count),
             _ => return None,
         };
         Some(ByteScorer { table, bias: 0.0 })
     }
+
+    /// The scanner of codes packed a byte a part; none where parts are wider than a byte.
+    pub(crate) fn byte_scanner(&self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Option<ByteScanner> {
+        let scorers: Option<Vec<_>> = queries.iter().map(|query| self.bytes(query, metric)).collect();
+        Some(ByteScanner::new(scorers?, k))
+    }
+}
+
+/// The byte table of parts with `count` entries. Bytes that stand for none have the part's first, so that
+/// they are no smaller and no larger than the others.
+fn spread(table: &[f32], count: usize) -> Vec<f32> {
+    let part = |entries: &[f32]| -> Vec<f32> {
+        (0..BYTE).map(|byte| entries.get(byte).copied().unwrap_or(entries[0])).collect()
+    };
+    table.chunks_exact(count).flat_map(part).collect()
 }
 
 /// Squared distances between the centroids of each part, `parts x count x count`.
@@ -207,7 +225,9 @@ impl Codec for Pq {
     }
 
     fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
-        if let Some(scorer) = self.bytes(query, metric) {
+        if matches!(self.bits, 4 | 8)
+            && let Some(scorer) = self.bytes(query, metric)
+        {
             return Box::new(scorer);
         }
         let table = self.table(query, metric);
@@ -215,14 +235,22 @@ impl Codec for Pq {
     }
 
     fn pack(&self, codes: Vec<u8>) -> Vec<u8> {
-        if matches!(self.bits, 4 | 8) { byte_scan::pack(&codes, self.code_len()) } else { codes }
+        match self.bits {
+            4 | 8 => byte_scan::pack(&codes, self.code_len()),
+            5..8 => {
+                let numbers = codes.chunks_exact(self.code_len()).flat_map(|code| {
+                    read_bits(code, self.bits).take(self.codebook.parts).map(|number| number as u8)
+                });
+                byte_scan::pack(&numbers.collect::<Vec<u8>>(), self.codebook.parts)
+            }
+            _ => codes,
+        }
     }
 
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
-        let scorers: Option<Vec<_>> = queries.iter().map(|query| self.bytes(query, metric)).collect();
-        match scorers {
-            Some(scorers) if matches!(self.bits, 4 | 8) => Box::new(ByteScanner::new(scorers, k)),
-            _ => Box::new(ByScore::new(self, queries, metric, k)),
+        match self.byte_scanner(queries, metric, k) {
+            Some(scanner) => Box::new(scanner),
+            None => Box::new(ByScore::new(self, queries, metric, k)),
         }
     }
 
