@@ -153,6 +153,28 @@ impl Isa {
     }
 }
 
+/// Calls the function of the instruction set that `$isa` proves, from the modules `scalar`, `avx2`, `avx512` and
+/// `neon` of the caller, whose functions need AVX2 and FMA, AVX-512F, or NEON and nothing else.
+macro_rules! on {
+    ($isa:expr, $function:ident($($argument:expr),*)) => {
+        match $isa {
+            // SAFETY: plain Rust needs no instruction set.
+            $crate::Isa::Scalar => unsafe { scalar::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves AVX2 and FMA.
+            $crate::Isa::Avx2(_) => unsafe { avx2::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves AVX-512F.
+            $crate::Isa::Avx512(_) => unsafe { avx512::$function($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the token proves NEON.
+            $crate::Isa::Neon(_) => unsafe { neon::$function($($argument),*) },
+        }
+    };
+}
+
+pub(crate) use on;
+
 #[cfg(test)]
 mod tests {
     use super::*;

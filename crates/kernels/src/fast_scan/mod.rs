@@ -21,6 +21,7 @@ mod bounds;
 mod sum_reservoir;
 #[cfg(test)]
 mod tests;
+mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -28,18 +29,12 @@ pub use sum_reservoir::SumReservoir;
 
 use crate::Isa;
 use crate::line::Line;
-use bounds::Bounds;
-use std::ops::Range;
 
 /// Rows of a block.
 pub const BLOCK: usize = 32;
 /// Parts of a chunk, and bytes of a part's table.
 const TOGETHER: usize = 4;
 const ENTRIES: usize = 16;
-/// Bytes that all queries visit before the next ones are read: they stay in the L1 cache.
-const TILE: usize = 32 << 10;
-/// Queries from which dealing chunks out in memory pays, where the registers want them so.
-const WORTH_DEALING: usize = 3;
 
 /// Bytes of a row-major code: two parts a byte, the even part in the low nibble.
 #[must_use]
@@ -302,175 +297,6 @@ impl Sums for [u16; BLOCK] {
     }
 }
 
-/// Scores `blocks`, whose chunks are in `tile`, for `Q` queries.
-///
-/// # Safety
-/// The instruction set of `S` must be present.
-#[inline(always)]
-unsafe fn scan<S: Sums, const Q: usize, const D: bool>(
-    codes: &Codes<'_>,
-    blocks: Range<usize>,
-    tile: &[u8],
-    first: u32,
-    queries: &mut [Query<'_>],
-) {
-    let lines = codes.parts.div_ceil(TOGETHER);
-    let (mut tables, mut biases, mut limits) = ([std::ptr::null(); Q], [0; Q], [0; Q]);
-    for (q, query) in queries.iter().enumerate().take(Q) {
-        (tables[q], biases[q], limits[q]) = (query.table.lines.as_ptr(), query.bias, query.found.limit());
-    }
-    for (block, at) in blocks.zip(tile.chunks_exact(lines * 64 * if D { S::DEALT } else { 1 })) {
-        // SAFETY: the slice has `lines` chunks, the tables (checked by `Isa::fast_scan`) as many lines; the
-        // token is the caller's.
-        let sums = unsafe { S::of::<Q, D>(at.as_ptr(), lines, tables, biases) };
-        let mut masks = [0; Q];
-        let mut any = 0;
-        for q in 0..Q {
-            // SAFETY: the token is the caller's.
-            masks[q] = unsafe { sums[q].within(limits[q]) };
-            any |= masks[q];
-        }
-        if any == 0 {
-            continue;
-        }
-        let live = codes.live(block);
-        for q in 0..Q {
-            if masks[q] & live != 0 {
-                // SAFETY: the token is the caller's.
-                let sums = unsafe { sums[q].store() };
-                limits[q] = queries[q].found.admit(first + (block * BLOCK) as u32, masks[q] & live, &sums);
-            }
-        }
-    }
-}
-
-/// As [`scan`] of dealt chunks, for queries whose bounds are made: adds up only blocks that these leave.
-///
-/// # Safety
-/// The instruction set of `S` must be present.
-#[inline(always)]
-unsafe fn scan_bounded<S: Sums, const Q: usize>(
-    codes: &Codes<'_>,
-    blocks: Range<usize>,
-    tile: &[u8],
-    first: u32,
-    queries: &mut [Query<'_>],
-    bounds: &[(Bounds, u8)],
-) {
-    let lines = codes.parts.div_ceil(TOGETHER);
-    let (mut tables, mut cuts) = ([std::ptr::null(); Q], [0; Q]);
-    for (q, (bounds, cut)) in bounds.iter().enumerate().take(Q) {
-        (tables[q], cuts[q]) = (bounds.lines.as_ptr(), *cut);
-    }
-    for (block, at) in blocks.zip(tile.chunks_exact(lines * 64 * S::DEALT)) {
-        // SAFETY: the slice has `lines` dealt chunks, the bounds as many lines as the tables, which
-        // `Isa::fast_scan` checked; the token is the caller's.
-        let left = unsafe { S::any_left::<Q>(at.as_ptr(), lines, tables, cuts) };
-        if left == [false; Q] {
-            continue;
-        }
-        for q in 0..Q {
-            if left[q] {
-                let query = &mut queries[q];
-                // SAFETY: as above.
-                let (mask, sums) = unsafe {
-                    let tables = [query.table.lines.as_ptr()];
-                    let [sums] = S::of::<1, true>(at.as_ptr(), lines, tables, [query.bias]);
-                    (sums.within(query.found.limit()), sums.store())
-                };
-                query.found.admit(first + (block * BLOCK) as u32, mask & codes.live(block), &sums);
-            }
-        }
-    }
-}
-
-/// Scores the dealt blocks of a tile for every query, with bounds where they help.
-///
-/// # Safety
-/// The instruction set of `S` must be present.
-#[inline(always)]
-unsafe fn bound_tile<S: Sums, const MANY: usize>(
-    codes: &Codes<'_>,
-    blocks: &Range<usize>,
-    tile: &[u8],
-    first: u32,
-    queries: &mut [Query<'_>],
-    bounds: &mut [(Bounds, u8)],
-) {
-    for (group, bounds) in queries.chunks_mut(S::BOUNDED).zip(bounds.chunks_mut(S::BOUNDED)) {
-        let mut all = true;
-        for (query, (bounds, cut)) in group.iter().zip(&mut *bounds) {
-            let now = bounds.cut(query.table, query.bias, query.found.limit());
-            all &= now.is_some();
-            *cut = now.unwrap_or_default();
-        }
-        // SAFETY: the token is the caller's.
-        unsafe {
-            match group.len() {
-                _ if !all => scan_tile::<S, MANY, true>(codes, blocks, tile, first, group),
-                1 => scan_bounded::<S, 1>(codes, blocks.clone(), tile, first, group, bounds),
-                2 => scan_bounded::<S, 2>(codes, blocks.clone(), tile, first, group, bounds),
-                3 => scan_bounded::<S, 3>(codes, blocks.clone(), tile, first, group, bounds),
-                _ => scan_bounded::<S, 4>(codes, blocks.clone(), tile, first, group, bounds),
-            }
-        }
-    }
-}
-
-/// Scores every block for every query: `$many` of them at once, as many as leave the sums in registers.
-///
-/// # Safety
-/// The instruction set of `S` must be present.
-#[inline(always)]
-unsafe fn scan_all<S: Sums, const MANY: usize>(codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
-    let len = block_len(codes.parts);
-    let step = (TILE / (len * S::DEALT)).max(1);
-    let mut dealt = Vec::new();
-    let mut bounds: Vec<(Bounds, u8)> = queries.iter().map(|_| Default::default()).collect();
-    for start in (0..codes.blocks()).step_by(step) {
-        let blocks = start..(start + step).min(codes.blocks());
-        let tile = &codes.packed[blocks.start * len..blocks.end * len];
-        // SAFETY: the token is the caller's.
-        unsafe {
-            if S::DEALT > 1 && queries.len() >= WORTH_DEALING {
-                let tile = dealt_out::<S>(tile, &mut dealt);
-                if S::BOUNDED > 0 {
-                    bound_tile::<S, MANY>(codes, &blocks, tile, first, queries, &mut bounds);
-                } else {
-                    scan_tile::<S, MANY, true>(codes, &blocks, tile, first, queries);
-                }
-            } else {
-                scan_tile::<S, MANY, false>(codes, &blocks, tile, first, queries);
-            }
-        }
-    }
-}
-
-/// Scores the blocks of a tile for every query, `MANY` at once.
-///
-/// # Safety
-/// The instruction set of `S` must be present.
-#[inline(always)]
-unsafe fn scan_tile<S: Sums, const MANY: usize, const D: bool>(
-    codes: &Codes<'_>,
-    blocks: &Range<usize>,
-    tile: &[u8],
-    first: u32,
-    queries: &mut [Query<'_>],
-) {
-    for group in queries.chunks_mut(MANY) {
-        // SAFETY: the token is the caller's.
-        unsafe {
-            match group.len() {
-                1 => scan::<S, 1, D>(codes, blocks.clone(), tile, first, group),
-                2 => scan::<S, 2, D>(codes, blocks.clone(), tile, first, group),
-                3 => scan::<S, 3, D>(codes, blocks.clone(), tile, first, group),
-                _ => scan::<S, 4, D>(codes, blocks.clone(), tile, first, group),
-            }
-        }
-    }
-}
-
 /// The sums of every row of `packed` (whole blocks) for one query.
 ///
 /// # Safety
@@ -486,32 +312,18 @@ unsafe fn sums_all<S: Sums>(packed: &[u8], table: &Table, bias: u16, out: &mut [
     }
 }
 
-/// The chunks as `S` wants them, in `dealt`.
-///
-/// # Safety
-/// The instruction set of `S` must be present.
-#[inline(always)]
-unsafe fn dealt_out<'a, S: Sums>(chunks: &[u8], dealt: &'a mut Vec<Line>) -> &'a [u8] {
-    dealt.resize(S::DEALT * chunks.len() / 64, Line([0; 64]));
-    // SAFETY: the token is the caller's; lines are plain bytes.
-    unsafe {
-        S::deal(chunks, dealt);
-        std::slice::from_raw_parts(dealt.as_ptr().cast(), S::DEALT * chunks.len())
-    }
-}
-
 /// The two scans of one instruction set.
 macro_rules! instruction_set {
     ($module:ident, $sums:ty, $many:literal $(, $feature:literal)?) => {
         /// # Safety
         /// Every function needs the features it is compiled with.
         mod $module {
-            use super::{Codes, Query, Table, scan_all, sums_all};
+            use super::{Codes, Query, Table, sums_all, tiles};
 
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn scan(codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
                 // SAFETY: the instruction set is present here.
-                unsafe { scan_all::<$sums, $many>(codes, first, queries) }
+                unsafe { tiles::scan_all::<$sums, $many>(codes, first, queries) }
             }
 
             $(#[target_feature(enable = $feature)])?

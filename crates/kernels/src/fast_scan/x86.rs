@@ -4,9 +4,6 @@ use super::{BLOCK, Sums};
 use crate::line::Line;
 use std::arch::x86_64::*;
 
-/// Bytes from the codes being read to those asked for.
-const AHEAD: usize = 4096;
-
 /// Rows 0..16 and 16..32 as 32-bit lanes: AVX-512 with VBMI and VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct Sums512([__m512i; 2]);
@@ -38,10 +35,6 @@ impl Sums for Sums512 {
             }
             for line in 0..lines {
                 let codes = _mm512_loadu_si512(block.add(64 * line).cast());
-                if Q == 1 {
-                    // One query waits for memory: hardware stops at the end of a page, this does not.
-                    _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(64 * line + AHEAD).cast());
-                }
                 // (codes & nibble) | part, in one instruction each.
                 let low = _mm512_ternarylogic_epi32::<0xea>(codes, nibble, part);
                 let high = _mm512_ternarylogic_epi32::<0xea>(_mm512_srli_epi16::<4>(codes), nibble, part);
