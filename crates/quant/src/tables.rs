@@ -91,6 +91,8 @@ pub(crate) struct ByteScanner {
     /// `code_len x 256` of each query.
     tables: Vec<Vec<f32>>,
     biases: Vec<f32>,
+    /// Bits of a part beyond a byte.
+    low: u32,
     gates: Option<Gates>,
     lists: Lists,
 }
@@ -108,7 +110,12 @@ impl ByteScanner {
     pub(crate) fn new(scorers: Vec<ByteScorer>, k: usize) -> Self {
         let lists = Lists::new(scorers.len(), k);
         let (tables, biases) = scorers.into_iter().map(|scorer| (scorer.table, scorer.bias)).unzip();
-        Self { k, tables, biases, gates: None, lists }
+        Self { k, tables, biases, low: 0, gates: None, lists }
+    }
+
+    /// For codes packed by [`byte_scan::pack_wide`], and tables of `256 2^low` entries a part.
+    pub(crate) fn wide(self, low: u32) -> Self {
+        Self { low, ..self }
     }
 
     /// Leaves out codes, after the first `k`, that differ from the query's of `codes` in more than `limit` bits.
@@ -125,10 +132,15 @@ impl ByteScanner {
 
 impl Scanner for ByteScanner {
     fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
-        let Some(parts) = self.tables.first().map(|table| table.len() / BYTE) else { return };
+        let Some(parts) = self.tables.first().map(|table| table.len() / (BYTE << self.low)) else { return };
+        let chunk = byte_scan::packed_len(ROWS, parts) * if self.low > 0 { 2 } else { 1 };
         let isa = Isa::current();
-        for (start, packed) in (0..len).step_by(ROWS).zip(packed.chunks(byte_scan::packed_len(ROWS, parts))) {
-            let codes = byte_scan::Codes::new(packed, parts, ROWS.min(len - start));
+        for (start, packed) in (0..len).step_by(ROWS).zip(packed.chunks(chunk)) {
+            let rows = ROWS.min(len - start);
+            let codes = match self.low {
+                0 => byte_scan::Codes::new(packed, parts, rows),
+                low => byte_scan::Codes::wide(packed, parts, low, rows),
+            };
             let mut found: Vec<Reservoir> = vec![Reservoir::new(self.k); self.tables.len()];
             for (found, top) in found.iter_mut().zip(&self.lists.tops) {
                 found.lower_limit(top.threshold().unwrap_or(f32::INFINITY));

@@ -79,6 +79,39 @@ proptest! {
     }
 
     #[test]
+    fn wide_codes_keep_what_a_sort_would(
+        parts in 1usize..12, low in 1u32..=8, rows in 0usize..4000, k in 0usize..150, steps in 2f64..1000.0,
+        near in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let mut random = SplitMix64::new(seed);
+        let numbers: Vec<u16> = (0..rows * parts).map(|_| random.bits() as u16 >> (8 - low)).collect();
+        let each = 256 << low;
+        let tables: Vec<Vec<f32>> = (0..3).map(|_| {
+            let entry = |i: usize, random: &mut SplitMix64| {
+                // Near each other in a byte, or not.
+                let base = if near { (i >> low) as f64 * 0.1 } else { 0.0 };
+                (base + (random.unit() * steps).floor()) as f32
+            };
+            (0..parts * each).map(|i| entry(i, &mut random)).collect()
+        }).collect();
+        let packed = pack_wide(&numbers, parts, low);
+        for isa in Isa::present() {
+            let mut found = vec![Reservoir::new(k); tables.len()];
+            let mut queries: Vec<_> = tables.iter().zip(&mut found)
+                .map(|(table, found)| Query { table, bias: 1.5, gate: None, found }).collect();
+            isa.byte_scan(&Codes::wide(&packed, parts, low, rows), 9, &mut queries);
+            for (table, found) in tables.iter().zip(found) {
+                let distance = |numbers: &[u16]| numbers.iter().enumerate()
+                    .fold(1.5, |sum, (part, &number)| sum + table[part * each + usize::from(number)]);
+                let mut want: Vec<(f32, u32)> = numbers.chunks_exact(parts).map(distance).zip(9..).collect();
+                want.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                want.truncate(k);
+                prop_assert_eq!(found.into_sorted(), want, "{}", isa.name());
+            }
+        }
+    }
+
+    #[test]
     fn scores_are_the_plain_sums(parts in 1usize..20, rows in 0usize..200, seed in any::<u64>()) {
         let codes = bytes(rows * parts, seed);
         let table = table(parts, 100.0, seed);

@@ -24,6 +24,8 @@ impl Isa {
 #[derive(Debug)]
 pub(super) struct Bounds {
     level: Vbmi,
+    /// The least entries of wide codes by their bytes, `parts x 256`; empty for codes of bytes.
+    least_entries: Vec<f32>,
     /// Four lines a part.
     bytes: Vec<Line>,
     /// Smallest distance that any row can have.
@@ -57,8 +59,8 @@ impl Bounds {
     /// Rows of a group up to which adding up those that passed a gate costs less than their bounds.
     const FEW: u32 = 32;
 
-    pub(super) fn new(level: Vbmi, query: &Query<'_>, alone: bool) -> Self {
-        let parts = query.table.chunks_exact(ENTRIES);
+    pub(super) fn new(level: Vbmi, codes: &Codes<'_>, query: &Query<'_>, alone: bool) -> Self {
+        let parts = query.table.chunks_exact(codes.entries());
         let (mut least, mut largest) = (f64::from(query.bias), f64::from(query.bias).abs());
         for part in parts.clone() {
             least += f64::from(smallest(part));
@@ -66,8 +68,14 @@ impl Bounds {
         }
         // A sum of `n` rounded additions is off by less than n 2^-24 of the sum of the magnitudes.
         let error = (parts.len() + 2) as f64 * largest * 2f64.powi(-23);
+        let least_entries = if codes.low > 0 {
+            query.table.chunks_exact(1 << codes.low).map(smallest).collect()
+        } else {
+            Vec::new()
+        };
         Self {
             level,
+            least_entries,
             bytes: Vec::new(),
             least,
             error,
@@ -154,6 +162,7 @@ impl Bounds {
         // Rounded down; a finite scale keeps the smallest entries at zero.
         self.scale = ((Self::MOST / reach) as f32).next_down().clamp(0.0, f32::MAX);
         let scale = self.scale;
+        let table = if self.least_entries.is_empty() { table } else { &self.least_entries };
         self.bytes.resize(table.len() / 64, Line([0; 64]));
         for (part, lines) in table.chunks_exact(ENTRIES).zip(self.bytes.chunks_exact_mut(4)) {
             let least = smallest(part);
@@ -181,15 +190,15 @@ impl Bounds {
 
     /// For each of `B` blocks from `block`, the rows whose bytes sum to at most `most`; returns their number.
     fn within<const B: usize>(&self, codes: &Codes<'_>, block: usize, most: u8, masks: &mut [u64]) -> u32 {
-        let blocks = &codes.packed[block * BLOCK * codes.parts..][..B * BLOCK * codes.parts];
+        let (blocks, stride) = (codes.blocks(block..block + B), codes.stride());
         assert!(self.bytes.len() == 4 * codes.parts && masks.len() == B, "four lines a part");
         let Vbmi(_token) = self.level;
         // SAFETY: the token proves the instruction set; the lengths were checked.
         unsafe {
             if self.alone {
-                within::<B, true>(blocks.as_ptr(), codes.parts, self.bytes.as_ptr(), most, masks)
+                within::<B, true>(blocks.as_ptr(), stride, codes.parts, self.bytes.as_ptr(), most, masks)
             } else {
-                within::<B, false>(blocks.as_ptr(), codes.parts, self.bytes.as_ptr(), most, masks)
+                within::<B, false>(blocks.as_ptr(), stride, codes.parts, self.bytes.as_ptr(), most, masks)
             }
         }
     }
@@ -202,10 +211,11 @@ fn smallest(part: &[f32]) -> f32 {
 /// See [`Bounds::within`]; asks memory for the next group of blocks if `ALONE`.
 ///
 /// # Safety
-/// `blocks` has `B` blocks of `parts` columns, `bytes` four lines a part; needs AVX-512F, BW, VL and VBMI, and POPCNT.
+/// `blocks` has `B` blocks of `stride` bytes, of which the first are `parts` columns, `bytes` four lines a part; needs AVX-512F, BW, VL and VBMI, and POPCNT.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,popcnt")]
 unsafe fn within<const B: usize, const ALONE: bool>(
     blocks: *const u8,
+    stride: usize,
     parts: usize,
     bytes: *const Line,
     most: u8,
@@ -225,9 +235,9 @@ unsafe fn within<const B: usize, const ALONE: bool>(
         };
         for (b, sum) in sums.iter_mut().enumerate() {
             // SAFETY: column `part` of block `b`.
-            let codes = unsafe { _mm512_loadu_si512(blocks.add((b * parts + part) * BLOCK).cast()) };
+            let codes = unsafe { _mm512_loadu_si512(blocks.add(b * stride + part * BLOCK).cast()) };
             if ALONE {
-                let next = blocks.wrapping_add((B * parts + part * B + b) * BLOCK);
+                let next = blocks.wrapping_add((B + b) * stride + part * BLOCK);
                 _mm_prefetch::<_MM_HINT_T0>(next.cast());
             }
             let upper = _mm512_movepi8_mask(codes);

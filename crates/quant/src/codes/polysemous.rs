@@ -204,7 +204,7 @@ impl Codec for Polysemous {
     }
 
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
-        let scanner = self.pq.byte_scanner(queries, metric, k).expect("parts have eight bits");
+        let scanner = self.pq.byte_scanner(queries, metric, k);
         if metric == Metric::Dot {
             return Box::new(scanner);
         }
