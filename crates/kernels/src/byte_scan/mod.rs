@@ -31,6 +31,7 @@ mod x86;
 
 pub use gate::Gate;
 
+use crate::live::Live;
 use crate::{Isa, Reservoir};
 use std::ops::Range;
 
@@ -139,8 +140,7 @@ pub struct Codes<'a> {
     parts: usize,
     /// Bits of a part beyond a byte.
     low: u32,
-    rows: usize,
-    live: Option<&'a [u64]>,
+    live: Live<'a, u64>,
 }
 
 impl<'a> Codes<'a> {
@@ -153,7 +153,7 @@ impl<'a> Codes<'a> {
         assert!(parts > 0, "codes need at least one part");
         let len = packed_len(rows, parts);
         assert!(packed.len() >= len, "{rows} rows of {parts} parts take {len} bytes, not {}", packed.len());
-        Self { packed: &packed[..len], parts, low: 0, rows, live: None }
+        Self { packed: &packed[..len], parts, low: 0, live: Live::all(rows) }
     }
 
     /// Views `packed` as `rows` rows of `parts` numbers of `8 + low` bits (see [`pack_wide`]).
@@ -165,7 +165,7 @@ impl<'a> Codes<'a> {
         assert!(parts > 0 && (1..=8).contains(&low), "codes need a part, and 1 to 8 further bits, not {low}");
         let len = 2 * packed_len(rows, parts);
         assert!(packed.len() >= len, "{rows} rows of {parts} parts take {len} bytes, not {}", packed.len());
-        Self { packed: &packed[..len], parts, low, rows, live: None }
+        Self { packed: &packed[..len], parts, low, live: Live::all(rows) }
     }
 
     /// Only rows whose bit is set: bit `r % 64` of word `r / 64`.
@@ -174,8 +174,7 @@ impl<'a> Codes<'a> {
     /// When there are fewer words than blocks.
     #[must_use]
     pub fn only(self, live: &'a [u64]) -> Self {
-        assert!(live.len() >= self.rows.div_ceil(BLOCK), "one word a block of 64 rows");
-        Self { live: Some(live), ..self }
+        Self { live: self.live.only(live), ..self }
     }
 
     fn blocks(&self, blocks: Range<usize>) -> &'a [u8] {
@@ -195,13 +194,6 @@ impl<'a> Codes<'a> {
     /// Entries of a part's table.
     fn entries(&self) -> usize {
         ENTRIES << self.low
-    }
-
-    /// The rows of a block that may be found.
-    fn live(&self, block: usize) -> u64 {
-        let rest = self.rows - block * BLOCK;
-        let whole = if rest < BLOCK { (1 << rest) - 1 } else { u64::MAX };
-        self.live.map_or(whole, |live| live[block] & whole)
     }
 }
 
@@ -229,7 +221,7 @@ impl Query<'_> {
             if mask == 0 {
                 continue;
             }
-            let live = mask & codes.live(block);
+            let live = mask & codes.live.of(block);
             let (mut mask, start) = (live, count);
             while mask != 0 && count - start < FEW {
                 few[count] = (block * BLOCK) as u32 + mask.trailing_zeros();
@@ -264,7 +256,7 @@ impl Query<'_> {
                     for ((sum, row), (high, low)) in sums.iter_mut().zip(four).zip(&blocks) {
                         let high = usize::from(high[part][row % BLOCK]);
                         *sum += entries
-                            [(high << codes.low | usize::from(low[part][row % BLOCK])) % entries.len()];
+                            [(high << codes.low | usize::from(low[part][row % BLOCK])) & (entries.len() - 1)];
                     }
                 }
             } else {
@@ -314,12 +306,17 @@ fn distances(block: &[u8], table: &[f32], bias: f32) -> [f32; BLOCK] {
 
 /// As [`distances`], of wide codes.
 fn wide_distances(codes: &Codes<'_>, block: usize, table: &[f32], bias: f32) -> [f32; BLOCK] {
+    const AT_ONCE: usize = 8;
     let mut out = [bias; BLOCK];
     let (high, low) = codes.columns(block);
-    for ((entries, high), low) in table.chunks_exact(codes.entries()).zip(high).zip(low) {
-        for ((sum, high), low) in out.iter_mut().zip(high).zip(low) {
+    for (group, sums) in out.as_chunks_mut::<AT_ONCE>().0.iter_mut().enumerate() {
+        for ((entries, high), low) in table.chunks_exact(codes.entries()).zip(high).zip(low) {
+            let (high, low) = (&high[group * AT_ONCE..][..AT_ONCE], &low[group * AT_ONCE..][..AT_ONCE]);
             // Within the entries, also where the bytes were not made by `pack_wide`.
-            *sum += entries[(usize::from(*high) << codes.low | usize::from(*low)) % entries.len()];
+            let within = entries.len() - 1;
+            for ((sum, high), low) in sums.iter_mut().zip(high).zip(low) {
+                *sum += entries[(usize::from(*high) << codes.low | usize::from(*low)) & within];
+            }
         }
     }
     out
@@ -344,7 +341,7 @@ impl Isa {
     /// When a table is not as large as the codes want, a gate has no code of `parts` bytes or meets wide codes, or
     /// row numbers pass `u32`.
     pub fn byte_scan(self, codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
-        let last = (first as usize).checked_add(codes.rows);
+        let last = (first as usize).checked_add(codes.live.rows());
         assert!(last.is_some_and(|last| last <= u32::MAX as usize), "row numbers fit in 32 bits");
         for query in &*queries {
             let entries = codes.entries();
@@ -355,10 +352,10 @@ impl Isa {
                 "bytes of a gate and of a row"
             );
         }
-        let blocks = codes.rows.div_ceil(BLOCK);
+        let blocks = codes.live.blocks();
         let step = (TILE / codes.stride()).max(1);
         #[cfg(target_arch = "x86_64")]
-        if codes.rows >= WORTH_BOUNDS
+        if codes.live.rows() >= WORTH_BOUNDS
             && let Some(level) = self.vbmi()
         {
             let alone = queries.len() == 1;

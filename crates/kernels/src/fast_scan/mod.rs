@@ -29,6 +29,7 @@ pub use sum_reservoir::SumReservoir;
 
 use crate::Isa;
 use crate::line::Line;
+use crate::live::Live;
 
 /// Rows of a block.
 pub const BLOCK: usize = 32;
@@ -174,8 +175,7 @@ impl Table {
 pub struct Codes<'a> {
     packed: &'a [u8],
     parts: usize,
-    rows: usize,
-    live: Option<&'a [u32]>,
+    live: Live<'a, u32>,
 }
 
 impl<'a> Codes<'a> {
@@ -188,7 +188,7 @@ impl<'a> Codes<'a> {
         assert!(parts > 0, "codes need at least one part");
         let len = packed_len(rows, parts);
         assert!(packed.len() >= len, "{rows} rows of {parts} parts take {len} bytes, not {}", packed.len());
-        Self { packed: &packed[..len], parts, rows, live: None }
+        Self { packed: &packed[..len], parts, live: Live::all(rows) }
     }
 
     /// Only rows whose bit is set: bit `r % 32` of word `r / 32`.
@@ -197,20 +197,7 @@ impl<'a> Codes<'a> {
     /// When there are fewer words than blocks.
     #[must_use]
     pub fn only(self, live: &'a [u32]) -> Self {
-        assert!(live.len() >= self.blocks(), "one word a block of 32 rows");
-        Self { live: Some(live), ..self }
-    }
-
-    fn blocks(&self) -> usize {
-        self.rows.div_ceil(BLOCK)
-    }
-
-    /// The rows of a block that may be found.
-    #[inline(always)]
-    fn live(&self, block: usize) -> u32 {
-        let rest = self.rows - block * BLOCK;
-        let whole = if rest < BLOCK { (1 << rest) - 1 } else { u32::MAX };
-        self.live.map_or(whole, |live| live[block] & whole)
+        Self { live: self.live.only(live), ..self }
     }
 }
 
@@ -377,7 +364,7 @@ impl Isa {
     /// When a table has another number of parts than the codes, a bias exceeds [`Table::room`], or row
     /// numbers pass `u32`.
     pub fn fast_scan(self, codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
-        let last = (first as usize).checked_add(codes.rows);
+        let last = (first as usize).checked_add(codes.live.rows());
         assert!(last.is_some_and(|last| last <= u32::MAX as usize), "row numbers fit in 32 bits");
         for query in &*queries {
             assert_eq!(query.table.parts, codes.parts, "parts of the table and of the codes");

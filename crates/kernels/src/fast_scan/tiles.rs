@@ -31,9 +31,8 @@ impl<'a> Tile<'a> {
         let share = self.ahead.len().div_ceil(self.blocks.len()).next_multiple_of(64);
         let ahead = self.ahead;
         self.blocks.clone().zip(self.chunks.chunks_exact(each)).enumerate().map(move |(i, block)| {
-            for part in ahead.get(i * share..).unwrap_or_default()[..].chunks(64).take(share / 64) {
-                crate::prefetch(part);
-            }
+            let rest = ahead.get(i * share..).unwrap_or_default();
+            rest[..share.min(rest.len())].chunks(512).for_each(crate::prefetch);
             block
         })
     }
@@ -67,8 +66,8 @@ pub(super) unsafe fn scan_all<S: Sums, const MANY: usize>(
     let step = (TILE / len).max(1);
     let mut dealt = Vec::new();
     let mut bounds: Vec<(Bounds, u8)> = queries.iter().map(|_| Default::default()).collect();
-    for start in (0..codes.blocks()).step_by(step) {
-        let blocks = start..(start + step).min(codes.blocks());
+    for start in (0..codes.live.blocks()).step_by(step) {
+        let blocks = start..(start + step).min(codes.live.blocks());
         let (chunks, ahead) = codes.packed[blocks.start * len..].split_at(blocks.len() * len);
         let mut tile = Tile { codes, blocks, chunks, first, ahead: &ahead[..ahead.len().min(step * len)] };
         // SAFETY: the token is the caller's.
@@ -147,7 +146,7 @@ unsafe fn scan<S: Sums, const Q: usize, const D: bool>(tile: &Tile<'_>, queries:
         if any == 0 {
             continue;
         }
-        let live = tile.codes.live(block);
+        let live = tile.codes.live.of(block);
         for q in 0..Q {
             if masks[q] & live != 0 {
                 // SAFETY: the token is the caller's.
@@ -222,7 +221,10 @@ unsafe fn scan_bounded<S: Sums, const Q: usize>(
                     let [sums] = S::of::<1, true>(at.as_ptr(), lines, tables, [query.bias]);
                     (sums.within(query.found.limit()), sums.store())
                 };
-                query.found.admit(tile.row(block), mask & tile.codes.live(block), &sums);
+                let mask = mask & tile.codes.live.of(block);
+                if mask != 0 {
+                    query.found.admit(tile.row(block), mask, &sums);
+                }
             }
         }
     }
