@@ -76,7 +76,7 @@ fn byte_scans(isa: Isa) {
                 let mut scans: Vec<_> = tables
                     .iter()
                     .zip(&mut found)
-                    .map(|(table, found)| byte_scan::Query { table, bias: 0.0, found })
+                    .map(|(table, found)| byte_scan::Query { table, bias: 0.0, gate: None, found })
                     .collect();
                 isa.byte_scan(&byte_scan::Codes::new(&packed, parts, ROWS), 0, &mut scans);
                 std::hint::black_box(found);

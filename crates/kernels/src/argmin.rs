@@ -7,6 +7,7 @@
 
 use crate::Isa;
 use crate::block::Block;
+use crate::isa::on;
 
 /// Rows side by side in a panel.
 const WIDTH: usize = 32;
@@ -44,25 +45,6 @@ instruction_set!(avx2, crate::x86::Block256, nearest 2, scores 2, "avx2,fma");
 instruction_set!(avx512, crate::x86::Block512, nearest 6, scores 8, "avx512f,avx2,fma");
 #[cfg(target_arch = "aarch64")]
 instruction_set!(neon, crate::neon::Block128, nearest 2, scores 2, "neon");
-
-/// Calls the function of the instruction set that `$isa` proves.
-macro_rules! on {
-    ($isa:expr, $function:ident($($argument:expr),*)) => {
-        match $isa {
-            // SAFETY: plain Rust needs no instruction set.
-            Isa::Scalar => unsafe { scalar::$function($($argument),*) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the token proves AVX2 and FMA.
-            Isa::Avx2(_) => unsafe { avx2::$function($($argument),*) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the token proves AVX-512F.
-            Isa::Avx512(_) => unsafe { avx512::$function($($argument),*) },
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: the token proves NEON.
-            Isa::Neon(_) => unsafe { neon::$function($($argument),*) },
-        }
-    };
-}
 
 /// One value of 32 rows, on cache lines of its own.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@
 
 use crate::Isa;
 use crate::block::{self, Product, SquaredDifference};
+use crate::isa::on;
 
 /// Inner product of `a` and `b`.
 ///
@@ -130,25 +131,6 @@ instruction_set!(avx2, crate::x86::Block256, 2, 2 x 1, "avx2,fma");
 instruction_set!(avx512, crate::x86::Block512, 4, 4 x 2, "avx512f,avx2,fma");
 #[cfg(target_arch = "aarch64")]
 instruction_set!(neon, crate::neon::Block128, 2, 2 x 1, "neon");
-
-/// Calls the function of the instruction set that `$isa` proves.
-macro_rules! on {
-    ($isa:expr, $function:ident($($argument:expr),*)) => {
-        match $isa {
-            // SAFETY: plain Rust needs no instruction set.
-            Isa::Scalar => unsafe { scalar::$function($($argument),*) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the token proves AVX2 and FMA.
-            Isa::Avx2(_) => unsafe { avx2::$function($($argument),*) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the token proves AVX-512F.
-            Isa::Avx512(_) => unsafe { avx512::$function($($argument),*) },
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: the token proves NEON.
-            Isa::Neon(_) => unsafe { neon::$function($($argument),*) },
-        }
-    };
-}
 
 impl Isa {
     /// As [`dot`](fn@dot).

@@ -24,6 +24,8 @@ pub struct Extensions {
     pub vnni: bool,
     /// VPOPCNTDQ: set bits of words.
     pub popcnt: bool,
+    /// BITALG: set bits of bytes.
+    pub bitalg: bool,
 }
 
 /// Proof that this CPU has NEON.
@@ -60,6 +62,7 @@ impl Avx512 {
             vbmi: bytes && is_x86_feature_detected!("avx512vbmi"),
             vnni: bytes && is_x86_feature_detected!("avx512vnni"),
             popcnt: bytes && is_x86_feature_detected!("avx512vpopcntdq"),
+            bitalg: bytes && is_x86_feature_detected!("avx512bitalg"),
         }))
     }
 
@@ -149,6 +152,28 @@ impl Isa {
             .unwrap_or_else(|| panic!("DEEPEMBED_ISA={wanted}, but this CPU has only {}", names.join(", ")))
     }
 }
+
+/// Calls the function of the instruction set that `$isa` proves, from the modules `scalar`, `avx2`, `avx512` and
+/// `neon` of the caller, whose functions need AVX2 and FMA, AVX-512F, or NEON and nothing else.
+macro_rules! on {
+    ($isa:expr, $function:ident($($argument:expr),*)) => {
+        match $isa {
+            // SAFETY: plain Rust needs no instruction set.
+            $crate::Isa::Scalar => unsafe { scalar::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves AVX2 and FMA.
+            $crate::Isa::Avx2(_) => unsafe { avx2::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves AVX-512F.
+            $crate::Isa::Avx512(_) => unsafe { avx512::$function($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the token proves NEON.
+            $crate::Isa::Neon(_) => unsafe { neon::$function($($argument),*) },
+        }
+    };
+}
+
+pub(crate) use on;
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,7 @@ pub mod integers;
 mod isa;
 mod kmeans;
 mod line;
+mod live;
 mod matmul;
 mod nearest;
 #[cfg(target_arch = "aarch64")]

@@ -2,6 +2,7 @@
 
 use crate::Isa;
 use crate::block::{Block, LANES};
+use crate::isa::on;
 use crate::widest::widest;
 
 /// Appends `first + j` for each `values[j]` that is at most `limit`, in order.
@@ -69,19 +70,7 @@ instruction_set!(avx512, crate::x86::Block512, 8, "avx512f,avx2,fma");
 instruction_set!(neon, crate::neon::Block128, 2, "neon");
 
 fn least(isa: Isa, rows: &[&[f32]]) -> (usize, f32) {
-    match isa {
-        // SAFETY: plain Rust needs no instruction set.
-        Isa::Scalar => unsafe { scalar::least(rows) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the token proves AVX2 and FMA.
-        Isa::Avx2(_) => unsafe { avx2::least(rows) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the token proves AVX-512F.
-        Isa::Avx512(_) => unsafe { avx512::least(rows) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: the token proves NEON.
-        Isa::Neon(_) => unsafe { neon::least(rows) },
-    }
+    on!(isa, least(rows))
 }
 
 /// Rows have one length, which is not zero (checked by the caller).

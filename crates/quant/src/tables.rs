@@ -91,7 +91,18 @@ pub(crate) struct ByteScanner {
     /// `code_len x 256` of each query.
     tables: Vec<Vec<f32>>,
     biases: Vec<f32>,
+    /// Bits of a part beyond a byte.
+    low: u32,
+    gates: Option<Gates>,
     lists: Lists,
+}
+
+/// Which codes are looked at, once as many as are wanted have been.
+struct Gates {
+    /// One a query.
+    codes: Vec<Vec<u8>>,
+    /// Bits in which a code may differ.
+    limit: u32,
 }
 
 impl ByteScanner {
@@ -99,23 +110,48 @@ impl ByteScanner {
     pub(crate) fn new(scorers: Vec<ByteScorer>, k: usize) -> Self {
         let lists = Lists::new(scorers.len(), k);
         let (tables, biases) = scorers.into_iter().map(|scorer| (scorer.table, scorer.bias)).unzip();
-        Self { k, tables, biases, lists }
+        Self { k, tables, biases, low: 0, gates: None, lists }
+    }
+
+    /// For codes packed by [`byte_scan::pack_wide`], and tables of `256 2^low` entries a part.
+    pub(crate) fn wide(self, low: u32) -> Self {
+        Self { low, ..self }
+    }
+
+    /// Leaves out codes, after the first `k`, that differ from the query's of `codes` in more than `limit` bits.
+    pub(crate) fn gated(self, codes: Vec<Vec<u8>>, limit: u32) -> Self {
+        Self { gates: Some(Gates { codes, limit }), ..self }
+    }
+
+    /// The gate of a query whose list has `held` rows.
+    fn gate(&self, query: usize, held: usize) -> Option<byte_scan::Gate<'_>> {
+        let gates = self.gates.as_ref()?;
+        Some(byte_scan::Gate { code: &gates.codes[query], limit: gates.limit, open: self.k - held })
     }
 }
 
 impl Scanner for ByteScanner {
     fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
-        let Some(parts) = self.tables.first().map(|table| table.len() / BYTE) else { return };
+        let Some(parts) = self.tables.first().map(|table| table.len() / (BYTE << self.low)) else { return };
+        let chunk = byte_scan::packed_len(ROWS, parts) * if self.low > 0 { 2 } else { 1 };
         let isa = Isa::current();
-        for (start, packed) in (0..len).step_by(ROWS).zip(packed.chunks(byte_scan::packed_len(ROWS, parts))) {
-            let codes = byte_scan::Codes::new(packed, parts, ROWS.min(len - start));
+        for (start, packed) in (0..len).step_by(ROWS).zip(packed.chunks(chunk)) {
+            let rows = ROWS.min(len - start);
+            let codes = match self.low {
+                0 => byte_scan::Codes::new(packed, parts, rows),
+                low => byte_scan::Codes::wide(packed, parts, low, rows),
+            };
             let mut found: Vec<Reservoir> = vec![Reservoir::new(self.k); self.tables.len()];
             for (found, top) in found.iter_mut().zip(&self.lists.tops) {
                 found.lower_limit(top.threshold().unwrap_or(f32::INFINITY));
             }
-            let queries = found.iter_mut().zip(&self.tables).zip(&self.biases);
-            let mut queries: Vec<_> =
-                queries.map(|((found, table), &bias)| byte_scan::Query { table, bias, found }).collect();
+            let queries = found.iter_mut().enumerate().map(|(query, found)| byte_scan::Query {
+                table: &self.tables[query],
+                bias: self.biases[query],
+                gate: self.gate(query, self.lists.tops[query].len()),
+                found,
+            });
+            let mut queries: Vec<_> = queries.collect();
             isa.byte_scan(&codes, 0, &mut queries);
             for (found, top) in found.into_iter().zip(&mut self.lists.tops) {
                 let base = first + start as u64;

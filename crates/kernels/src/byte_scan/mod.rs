@@ -10,15 +10,28 @@
 //! instruction of each addition. A table of 256 bytes fits four registers. The survivors are added up in
 //! `f32`, so the result is that of the definition. Bytes are made anew as the limit falls.
 //!
+//! A query may have a [`Gate`], the filter of polysemous codes: it then looks only at rows whose bytes differ
+//! from a code of its own in few bits. Bounds go first, as they leave fewer rows than usual gates, and the gate
+//! sees what they leave; where they leave many and the gate does not, it goes first. What is found is the same.
+//!
+//! Parts may have up to eight further bits ([`Codes::wide`], tables of `parts x 256 2^low`). Bytes are then made
+//! of the least entry of each byte, over its further bits: number centroids so that those of a byte are near each
+//! other. The further bits are read for survivors alone.
+//!
 //! Layout: block `b` has rows `64 b ..`, part after part: byte `64 p + r` is part `p` of row `r`.
+//! Further bits, a byte a part, follow in each block.
 //! Sources: Jégou, Douze and Schmid, TPAMI 2011 (the distance); André, Kermarrec and Le Scouarnec, VLDB
 //! 2015 and TPAMI 2021 (saturating tables in registers as a lower bound).
 
+mod gate;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use gate::Gate;
+
+use crate::live::Live;
 use crate::{Isa, Reservoir};
 use std::ops::Range;
 
@@ -29,8 +42,11 @@ const ENTRIES: usize = 256;
 /// Rows from which making the bytes pays.
 #[cfg(target_arch = "x86_64")]
 const WORTH_BOUNDS: usize = 1024;
-/// Bytes of codes that all queries visit before the next ones are read: they stay in the L2 cache.
-const TILE: usize = 128 << 10;
+/// Blocks looked at together: their sums of bytes stay in registers while the tables of the parts pass by.
+const GROUP: usize = 8;
+/// Bytes of codes that all queries visit before the next ones are read: they stay in the L1 cache beside a
+/// query's tables.
+const TILE: usize = 16 << 10;
 
 /// Bytes of `rows` packed rows.
 ///
@@ -93,13 +109,38 @@ pub fn unpack(packed: &[u8], parts: usize, rows: usize) -> Vec<u8> {
     codes
 }
 
+/// Packs numbers of `8 + low` bits, row-major, `rows x parts`, for [`Codes::wide`]: twice [`packed_len`] bytes.
+///
+/// # Panics
+/// When `parts` is zero, the numbers are not whole rows, or `low` is not from 1 to 8.
+#[must_use]
+pub fn pack_wide(numbers: &[u16], parts: usize, low: u32) -> Vec<u8> {
+    assert!(
+        parts > 0 && numbers.len().is_multiple_of(parts),
+        "{} numbers are not rows of {parts}",
+        numbers.len()
+    );
+    assert!((1..=8).contains(&low), "1 to 8 further bits, not {low}");
+    let half = BLOCK * parts;
+    let mut packed = vec![0; 2 * packed_len(numbers.len() / parts, parts)];
+    for (row, numbers) in numbers.chunks_exact(parts).enumerate() {
+        let block = &mut packed[row / BLOCK * 2 * half..][..2 * half];
+        for (part, number) in numbers.iter().enumerate() {
+            block[part * BLOCK + row % BLOCK] = (number >> low) as u8;
+            block[half + part * BLOCK + row % BLOCK] = (number & ((1 << low) - 1)) as u8;
+        }
+    }
+    packed
+}
+
 /// Packed codes to scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes<'a> {
     packed: &'a [u8],
     parts: usize,
-    rows: usize,
-    live: Option<&'a [u64]>,
+    /// Bits of a part beyond a byte.
+    low: u32,
+    live: Live<'a, u64>,
 }
 
 impl<'a> Codes<'a> {
@@ -112,7 +153,19 @@ impl<'a> Codes<'a> {
         assert!(parts > 0, "codes need at least one part");
         let len = packed_len(rows, parts);
         assert!(packed.len() >= len, "{rows} rows of {parts} parts take {len} bytes, not {}", packed.len());
-        Self { packed: &packed[..len], parts, rows, live: None }
+        Self { packed: &packed[..len], parts, low: 0, live: Live::all(rows) }
+    }
+
+    /// Views `packed` as `rows` rows of `parts` numbers of `8 + low` bits (see [`pack_wide`]).
+    ///
+    /// # Panics
+    /// When `parts` is zero, `packed` is shorter than twice [`packed_len`], or `low` is not from 1 to 8.
+    #[must_use]
+    pub fn wide(packed: &'a [u8], parts: usize, low: u32, rows: usize) -> Self {
+        assert!(parts > 0 && (1..=8).contains(&low), "codes need a part, and 1 to 8 further bits, not {low}");
+        let len = 2 * packed_len(rows, parts);
+        assert!(packed.len() >= len, "{rows} rows of {parts} parts take {len} bytes, not {}", packed.len());
+        Self { packed: &packed[..len], parts, low, live: Live::all(rows) }
     }
 
     /// Only rows whose bit is set: bit `r % 64` of word `r / 64`.
@@ -121,54 +174,116 @@ impl<'a> Codes<'a> {
     /// When there are fewer words than blocks.
     #[must_use]
     pub fn only(self, live: &'a [u64]) -> Self {
-        assert!(live.len() >= self.rows.div_ceil(BLOCK), "one word a block of 64 rows");
-        Self { live: Some(live), ..self }
+        Self { live: self.live.only(live), ..self }
     }
 
-    fn block(&self, block: usize) -> &'a [u8] {
-        &self.packed[block * BLOCK * self.parts..][..BLOCK * self.parts]
+    fn blocks(&self, blocks: Range<usize>) -> &'a [u8] {
+        &self.packed[blocks.start * self.stride()..blocks.end * self.stride()]
     }
 
-    /// The rows of a block that may be found.
-    fn live(&self, block: usize) -> u64 {
-        let rest = self.rows - block * BLOCK;
-        let whole = if rest < BLOCK { (1 << rest) - 1 } else { u64::MAX };
-        self.live.map_or(whole, |live| live[block] & whole)
+    /// Bytes of a block.
+    fn stride(&self) -> usize {
+        BLOCK * self.parts * if self.low > 0 { 2 } else { 1 }
+    }
+
+    /// The columns of the bytes of a block, and those of the further bits.
+    fn columns(&self, block: usize) -> (&'a [[u8; BLOCK]], &'a [[u8; BLOCK]]) {
+        self.blocks(block..block + 1).as_chunks().0.split_at(self.parts)
+    }
+
+    /// Entries of a part's table.
+    fn entries(&self) -> usize {
+        ENTRIES << self.low
     }
 }
 
 /// One query of a scan.
 #[derive(Debug)]
 pub struct Query<'a> {
-    /// `parts x 256` entries.
+    /// `parts x 256` entries; `parts x 256 2^low` for wide codes.
     pub table: &'a [f32],
     /// Added to every distance.
     pub bias: f32,
+    /// Only rows that pass it are taken.
+    pub gate: Option<Gate<'a>>,
     /// Takes the rows.
     pub found: &'a mut Reservoir,
 }
 
 impl Query<'_> {
-    /// Offers the rows of `mask`, whose number is small.
-    #[cfg(target_arch = "x86_64")]
-    fn offer_few(&mut self, block: &[u8], first: u32, mut mask: u64) {
-        while mask != 0 {
-            let row = mask.trailing_zeros();
-            let codes = block.iter().skip(row as usize).step_by(BLOCK);
-            let entries = self.table.chunks_exact(ENTRIES).zip(codes);
-            let distance = entries.fold(self.bias, |sum, (entries, &code)| sum + entries[usize::from(code)]);
-            self.found.push(distance, first + row);
-            mask &= mask - 1;
+    /// Offers the rows of `masks`, a word for each of `blocks`, that are live.
+    fn offer(&mut self, codes: &Codes<'_>, blocks: Range<usize>, first: u32, masks: &[u64; GROUP]) {
+        /// Rows of a block up to which each is added up for itself.
+        const FEW: usize = 12;
+        let mut few = [0; FEW * GROUP];
+        let mut count = 0;
+        for (block, &mask) in blocks.zip(masks) {
+            if mask == 0 {
+                continue;
+            }
+            let live = mask & codes.live.of(block);
+            let (mut mask, start) = (live, count);
+            while mask != 0 && count - start < FEW {
+                few[count] = (block * BLOCK) as u32 + mask.trailing_zeros();
+                count += 1;
+                mask &= mask - 1;
+            }
+            if mask != 0 {
+                count = start;
+                let number = first + (block * BLOCK) as u32;
+                self.offer_many(codes, block, number, live);
+            }
+        }
+        if count > 0 {
+            self.offer_few(codes, first, &few[..count]);
+        }
+    }
+
+    /// Offers rows one for one.
+    fn offer_few(&mut self, codes: &Codes<'_>, first: u32, rows: &[u32]) {
+        /// Sums that run beside each other, which hides the time a look-up takes.
+        const TOGETHER: usize = 4;
+        for rows in rows.chunks(TOGETHER) {
+            // Missing ones are the first again.
+            let row = |i: usize| *rows.get(i).unwrap_or(&rows[0]) as usize;
+            let four = [row(0), row(1), row(2), row(3)];
+            let [(a, i), (b, j), (c, k), (d, l)] =
+                four.map(|row| (codes.columns(row / BLOCK).0, row % BLOCK));
+            let mut sums = [self.bias; TOGETHER];
+            if codes.low > 0 {
+                let blocks = four.map(|row| codes.columns(row / BLOCK));
+                for (part, entries) in self.table.chunks_exact(codes.entries()).enumerate() {
+                    for ((sum, row), (high, low)) in sums.iter_mut().zip(four).zip(&blocks) {
+                        let high = usize::from(high[part][row % BLOCK]);
+                        *sum += entries
+                            [(high << codes.low | usize::from(low[part][row % BLOCK])) & (entries.len() - 1)];
+                    }
+                }
+            } else {
+                let parts = self.table.as_chunks::<ENTRIES>().0.iter();
+                for ((((entries, a), b), c), d) in parts.zip(a).zip(b).zip(c).zip(d) {
+                    for (sum, code) in sums.iter_mut().zip([a[i], b[j], c[k], d[l]]) {
+                        *sum += entries[usize::from(code)];
+                    }
+                }
+            }
+            for (&row, &distance) in rows.iter().zip(&sums) {
+                self.found.push(distance, first + row);
+            }
         }
     }
 
     /// Offers the rows of `mask`, after adding up all of the block.
-    fn offer_many(&mut self, block: &[u8], first: u32, mask: u64) {
-        let distances = distances(block, self.table, self.bias);
-        for (row, &distance) in distances.iter().enumerate() {
-            if mask >> row & 1 == 1 {
-                self.found.push(distance, first + row as u32);
-            }
+    fn offer_many(&mut self, codes: &Codes<'_>, block: usize, first: u32, mut mask: u64) {
+        let distances = if codes.low > 0 {
+            wide_distances(codes, block, self.table, self.bias)
+        } else {
+            distances(codes.blocks(block..block + 1), self.table, self.bias)
+        };
+        while mask != 0 {
+            let row = mask.trailing_zeros();
+            self.found.push(distances[row as usize], first + row);
+            mask &= mask - 1;
         }
     }
 }
@@ -189,34 +304,63 @@ fn distances(block: &[u8], table: &[f32], bias: f32) -> [f32; BLOCK] {
     out
 }
 
-/// Adds up every row of `blocks` for every query.
-fn scan_exactly(codes: &Codes<'_>, blocks: Range<usize>, first: u32, query: &mut Query<'_>) {
-    for block in blocks {
-        query.offer_many(codes.block(block), first + (block * BLOCK) as u32, codes.live(block));
+/// As [`distances`], of wide codes.
+fn wide_distances(codes: &Codes<'_>, block: usize, table: &[f32], bias: f32) -> [f32; BLOCK] {
+    const AT_ONCE: usize = 8;
+    let mut out = [bias; BLOCK];
+    let (high, low) = codes.columns(block);
+    for (group, sums) in out.as_chunks_mut::<AT_ONCE>().0.iter_mut().enumerate() {
+        for ((entries, high), low) in table.chunks_exact(codes.entries()).zip(high).zip(low) {
+            let (high, low) = (&high[group * AT_ONCE..][..AT_ONCE], &low[group * AT_ONCE..][..AT_ONCE]);
+            // Within the entries, also where the bytes were not made by `pack_wide`.
+            let within = entries.len() - 1;
+            for ((sum, high), low) in sums.iter_mut().zip(high).zip(low) {
+                *sum += entries[(usize::from(*high) << codes.low | usize::from(*low)) & within];
+            }
+        }
+    }
+    out
+}
+
+/// Adds up every row of `blocks` that passes the query's gate.
+fn scan_exactly(isa: Isa, codes: &Codes<'_>, blocks: Range<usize>, first: u32, query: &mut Query<'_>) {
+    for group in groups(blocks) {
+        let mut masks = [u64::MAX; GROUP];
+        if let Some(gate) = &query.gate {
+            gate.passed(isa, codes, group.clone(), &mut masks);
+        }
+        query.offer(codes, group, first, &masks);
     }
 }
 
 impl Isa {
     /// Offers every row of `codes` to every query; rows are numbered from `first`. The result is that of
-    /// the definition, to the bit, on every instruction set. Memory: `256 parts` bytes a query.
+    /// the definition, to the bit, on every instruction set. Memory: `256 parts` bytes a query, five times that for wide codes.
     ///
     /// # Panics
-    /// When a table is not `256 parts` entries or row numbers pass `u32`.
+    /// When a table is not as large as the codes want, a gate has no code of `parts` bytes or meets wide codes, or
+    /// row numbers pass `u32`.
     pub fn byte_scan(self, codes: &Codes<'_>, first: u32, queries: &mut [Query<'_>]) {
-        let last = (first as usize).checked_add(codes.rows);
+        let last = (first as usize).checked_add(codes.live.rows());
         assert!(last.is_some_and(|last| last <= u32::MAX as usize), "row numbers fit in 32 bits");
         for query in &*queries {
-            assert_eq!(query.table.len(), codes.parts * ENTRIES, "256 entries a part");
+            let entries = codes.entries();
+            assert_eq!(query.table.len(), codes.parts * entries, "{entries} entries a part");
+            assert!(query.gate.is_none() || codes.low == 0, "gates are for codes of bytes");
+            assert!(
+                query.gate.is_none_or(|gate| gate.code.len() == codes.parts),
+                "bytes of a gate and of a row"
+            );
         }
-        let blocks = codes.rows.div_ceil(BLOCK);
-        let step = (TILE / (BLOCK * codes.parts)).max(1);
+        let blocks = codes.live.blocks();
+        let step = (TILE / codes.stride()).max(1);
         #[cfg(target_arch = "x86_64")]
-        if codes.rows >= WORTH_BOUNDS
+        if codes.live.rows() >= WORTH_BOUNDS
             && let Some(level) = self.vbmi()
         {
             let alone = queries.len() == 1;
             let mut bounds: Vec<_> =
-                queries.iter().map(|query| x86::Bounds::new(level, query, alone)).collect();
+                queries.iter().map(|query| x86::Bounds::new(level, codes, query, alone)).collect();
             for tile in tiles(blocks, step) {
                 for (query, bounds) in queries.iter_mut().zip(&mut bounds) {
                     bounds.scan(codes, tile.clone(), first, query);
@@ -226,7 +370,7 @@ impl Isa {
         }
         for tile in tiles(blocks, step) {
             for query in &mut *queries {
-                scan_exactly(codes, tile.clone(), first, query);
+                scan_exactly(self, codes, tile.clone(), first, query);
             }
         }
     }
@@ -235,6 +379,11 @@ impl Isa {
 /// `0..blocks` in ranges of `step`.
 fn tiles(blocks: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     (0..blocks).step_by(step).map(move |start| start..(start + step).min(blocks))
+}
+
+/// `blocks` in ranges of [`GROUP`].
+fn groups(blocks: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    blocks.clone().step_by(GROUP).map(move |start| start..(start + GROUP).min(blocks.end))
 }
 
 /// The distances of the first `out.len()` rows of `packed` for one query.

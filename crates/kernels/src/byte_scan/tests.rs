@@ -37,13 +37,73 @@ proptest! {
         for isa in Isa::present() {
             let mut found = vec![Reservoir::new(k); tables.len()];
             let mut queries: Vec<_> =
-                tables.iter().zip(&mut found).map(|(table, found)| Query { table, bias, found }).collect();
+                tables.iter().zip(&mut found).map(|(table, found)| Query { table, bias, gate: None, found }).collect();
             let view = Codes::new(&packed, parts, rows);
             isa.byte_scan(&if filter { view.only(&live) } else { view }, 9, &mut queries);
             for (table, found) in tables.iter().zip(found) {
                 let mut want: Vec<(f32, u32)> = codes.chunks_exact(parts).enumerate()
                     .filter(|(row, _)| !filter || live[row / 64] >> (row % 64) & 1 == 1)
                     .map(|(row, code)| (plain(code, table, bias), row as u32 + 9)).collect();
+                want.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                want.truncate(k);
+                prop_assert_eq!(found.into_sorted(), want, "{}", isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn gates_keep_what_a_filter_would(
+        parts in 1usize..40, rows in 0usize..5000, k in 1usize..150, open in 0usize..300, share in 0.2f64..0.7,
+        like in any::<bool>(), seed in any::<u64>(),
+    ) {
+        // Rows of few bits each differ from the code in as few bits or in many.
+        let mut codes = bytes(rows * parts, seed);
+        if like {
+            codes.iter_mut().for_each(|byte| *byte &= 0x11);
+        }
+        let (packed, own) = (pack(&codes, parts), bytes(parts, seed ^ 1));
+        let table = table(parts, 300.0, seed);
+        let gate = Gate { code: &own, limit: (share * 8.0 * parts as f64) as u32, open };
+        let bits = |code: &[u8]| code.iter().zip(&own).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
+        let mut want: Vec<(f32, u32)> = codes.chunks_exact(parts).enumerate()
+            .filter(|(row, code)| *row < open || bits(code) <= gate.limit)
+            .map(|(row, code)| (plain(code, &table, 2.0), row as u32 + 9)).collect();
+        want.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        want.truncate(k);
+        for isa in Isa::present() {
+            let mut found = Reservoir::new(k);
+            let query = Query { table: &table, bias: 2.0, gate: Some(gate), found: &mut found };
+            isa.byte_scan(&Codes::new(&packed, parts, rows), 9, &mut [query]);
+            prop_assert_eq!(found.into_sorted(), want.clone(), "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn wide_codes_keep_what_a_sort_would(
+        parts in 1usize..12, low in 1u32..=8, rows in 0usize..4000, k in 0usize..150, steps in 2f64..1000.0,
+        near in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let mut random = SplitMix64::new(seed);
+        let numbers: Vec<u16> = (0..rows * parts).map(|_| random.bits() as u16 >> (8 - low)).collect();
+        let each = 256 << low;
+        let tables: Vec<Vec<f32>> = (0..3).map(|_| {
+            let entry = |i: usize, random: &mut SplitMix64| {
+                // Near each other in a byte, or not.
+                let base = if near { (i >> low) as f64 * 0.1 } else { 0.0 };
+                (base + (random.unit() * steps).floor()) as f32
+            };
+            (0..parts * each).map(|i| entry(i, &mut random)).collect()
+        }).collect();
+        let packed = pack_wide(&numbers, parts, low);
+        for isa in Isa::present() {
+            let mut found = vec![Reservoir::new(k); tables.len()];
+            let mut queries: Vec<_> = tables.iter().zip(&mut found)
+                .map(|(table, found)| Query { table, bias: 1.5, gate: None, found }).collect();
+            isa.byte_scan(&Codes::wide(&packed, parts, low, rows), 9, &mut queries);
+            for (table, found) in tables.iter().zip(found) {
+                let distance = |numbers: &[u16]| numbers.iter().enumerate()
+                    .fold(1.5, |sum, (part, &number)| sum + table[part * each + usize::from(number)]);
+                let mut want: Vec<(f32, u32)> = numbers.chunks_exact(parts).map(distance).zip(9..).collect();
                 want.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 want.truncate(k);
                 prop_assert_eq!(found.into_sorted(), want, "{}", isa.name());
@@ -85,7 +145,7 @@ fn odd_tables_change_no_result() {
             isa.byte_scan(
                 &Codes::new(&packed, parts, rows),
                 0,
-                &mut [Query { table, bias: 0.0, found: &mut found }],
+                &mut [Query { table, bias: 0.0, gate: None, found: &mut found }],
             );
             results
                 .push(found.into_sorted().into_iter().map(|(d, id)| (d.to_bits(), id)).collect::<Vec<_>>());
@@ -104,7 +164,7 @@ fn a_limit_below_every_row_finds_nothing() {
         isa.byte_scan(
             &Codes::new(&packed, 4, 2000),
             0,
-            &mut [Query { table: &table, bias: 0.0, found: &mut found }],
+            &mut [Query { table: &table, bias: 0.0, gate: None, found: &mut found }],
         );
         assert!(found.is_empty());
     }
@@ -115,6 +175,6 @@ fn a_limit_below_every_row_finds_nothing() {
 fn a_table_must_fit_the_codes() {
     let mut found = Reservoir::new(1);
     let codes = pack(&[1, 2], 2);
-    let query = Query { table: &[0.0; 256], bias: 0.0, found: &mut found };
+    let query = Query { table: &[0.0; 256], bias: 0.0, gate: None, found: &mut found };
     Isa::Scalar.byte_scan(&Codes::new(&codes, 2, 1), 0, &mut [query]);
 }

@@ -4,9 +4,6 @@ use super::{BLOCK, Sums};
 use crate::line::Line;
 use std::arch::x86_64::*;
 
-/// Bytes from the codes being read to those asked for.
-const AHEAD: usize = 4096;
-
 /// Rows 0..16 and 16..32 as 32-bit lanes: AVX-512 with VBMI and VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct Sums512([__m512i; 2]);
@@ -38,10 +35,6 @@ impl Sums for Sums512 {
             }
             for line in 0..lines {
                 let codes = _mm512_loadu_si512(block.add(64 * line).cast());
-                if Q == 1 {
-                    // One query waits for memory: hardware stops at the end of a page, this does not.
-                    _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(64 * line + AHEAD).cast());
-                }
                 // (codes & nibble) | part, in one instruction each.
                 let low = _mm512_ternarylogic_epi32::<0xea>(codes, nibble, part);
                 let high = _mm512_ternarylogic_epi32::<0xea>(_mm512_srli_epi16::<4>(codes), nibble, part);
@@ -87,6 +80,7 @@ impl Sums for Sums512 {
 
 impl Sums for Sums256 {
     const DEALT: usize = 2;
+    const BOUNDED: usize = 4;
 
     #[inline(always)]
     unsafe fn deal(chunks: &[u8], dealt: &mut [Line]) {
@@ -140,6 +134,43 @@ impl Sums for Sums256 {
                 out[q] = Self([join(bias, s, t), join(bias, u, v)]);
             }
             out
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn any_left<const Q: usize>(
+        block: *const u8,
+        lines: usize,
+        tables: [*const Line; Q],
+        cuts: [u8; Q],
+    ) -> [bool; Q] {
+        // SAFETY: see the head of the impls; dealt lines are aligned.
+        unsafe {
+            // Rows 0..16 and 16..32, one part in each half.
+            let mut sums = [[_mm256_setzero_si256(); 2]; Q];
+            for line in 0..lines {
+                for (half, [low, high]) in dealt(block.add(128 * line)).into_iter().enumerate() {
+                    for q in 0..Q {
+                        let table = _mm256_load_si256(tables[q].add(line).cast::<__m256i>().add(half));
+                        let [a, b] = sums[q];
+                        sums[q] = [
+                            _mm256_adds_epu8(a, _mm256_shuffle_epi8(table, low)),
+                            _mm256_adds_epu8(b, _mm256_shuffle_epi8(table, high)),
+                        ];
+                    }
+                }
+            }
+            let mut left = [false; Q];
+            for q in 0..Q {
+                let [a, b] = sums[q];
+                let all = _mm256_adds_epu8(
+                    _mm256_permute2x128_si256::<0x20>(a, b),
+                    _mm256_permute2x128_si256::<0x31>(a, b),
+                );
+                let small = _mm256_min_epu8(all, _mm256_set1_epi8(cuts[q] as i8));
+                left[q] = _mm256_movemask_epi8(_mm256_cmpeq_epi8(small, all)) != 0;
+            }
+            left
         }
     }
 

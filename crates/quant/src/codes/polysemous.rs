@@ -5,21 +5,21 @@
 //! simulated annealing over swaps lowers `sum_ij 2^(-d_ij) (hamming(n_i, n_j) - d_ij)^2`. Renumbering changes
 //! no distance.
 //!
-//! A scan compares each code with the query's by its differing bits, and looks up tables for those with
-//! fewer than `h` alone; `h` of half of all bits passes about half. Until `k` rows are held the gate is
-//! open, so that a scan never finds fewer than there are. Bits tell of squared distances alone: for inner
-//! products the gate stays open. `m` bytes a vector.
+//! A scan looks only at codes that differ from the query's in fewer than `h` bits; `h` of half of all bits
+//! passes about half. Until `k` rows are held the gate is open, so that a scan never finds fewer than there
+//! are: it finds the `k` nearest of the first `k` rows and of those that pass. Bits tell of squared distances
+//! alone: for inner products the gate stays open. `m` bytes a vector.
+//! Codes are packed and scanned as product codes are (see [`kernels::byte_scan`]).
 //! Source: Douze, Jégou and Perronnin, ECCV 2016, equation 6.
 
 use super::pq::{Pq, parts_and_bits};
 use crate::codebook::Codebook;
 use crate::spec::{number, setting};
-use crate::tables::ByteScorer;
 use crate::{
     Array, Arrays, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError, Training,
 };
 use data::{Metric, Rows};
-use kernels::{Isa, SplitMix64, TopK};
+use kernels::SplitMix64;
 use rayon::prelude::*;
 use std::fmt;
 
@@ -199,78 +199,23 @@ impl Codec for Polysemous {
         self.pq.scorer(query, metric)
     }
 
+    fn pack(&self, codes: Vec<u8>) -> Vec<u8> {
+        self.pq.pack(codes)
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
-        let gates = queries.iter().filter_map(|query| {
-            let mut code = vec![0; self.code_len()];
-            self.encode(Rows::new(query, self.dim()).expect("a query is a row"), &mut code);
-            Some(Gate { code, scorer: self.pq.bytes(query, metric)?, k, top: TopK::new(k) })
-        });
-        let threshold = match metric {
-            Metric::L2 => self.threshold,
-            // No code is as far as that.
-            Metric::Dot => 8 * self.code_len() as u32 + 1,
-        };
-        Box::new(GateScanner { threshold, gates: gates.collect() })
+        let scanner = self.pq.byte_scanner(queries, metric, k);
+        if metric == Metric::Dot {
+            return Box::new(scanner);
+        }
+        let mut codes = vec![0; queries.len() * self.code_len()];
+        self.encode(queries, &mut codes);
+        let codes = codes.chunks_exact(self.code_len()).map(<[u8]>::to_vec).collect();
+        Box::new(scanner.gated(codes, self.threshold - 1))
     }
 
     fn arrays(&self) -> Vec<Array> {
         self.pq.arrays()
-    }
-}
-
-/// One query of a scan.
-struct Gate {
-    code: Vec<u8>,
-    scorer: ByteScorer,
-    k: usize,
-    top: TopK,
-}
-
-impl Gate {
-    /// Writes the rows that pass to `passed`, and the first others while fewer than `k` are held.
-    fn fill(&self, codes: &[u8], isa: Isa, threshold: u32, passed: &mut Vec<u32>) {
-        let mut held = self.top.len();
-        for (row, code) in (0..).zip(codes.chunks_exact(self.code.len())) {
-            if held < self.k || isa.hamming(&self.code, code) < threshold {
-                passed.push(row);
-                held += 1;
-            }
-        }
-    }
-}
-
-struct GateScanner {
-    threshold: u32,
-    gates: Vec<Gate>,
-}
-
-impl Scanner for GateScanner {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
-        /// Codes that all queries visit before the next ones are read.
-        const BLOCK: usize = 4096;
-        let Some(code_len) = self.gates.first().map(|gate| gate.code.len()) else { return };
-        let isa = Isa::current();
-        let mut passed = Vec::with_capacity(BLOCK);
-        for (codes, base) in packed[..len * code_len].chunks(BLOCK * code_len).zip((first..).step_by(BLOCK)) {
-            for gate in &mut self.gates {
-                passed.clear();
-                if gate.top.threshold().is_some() {
-                    isa.hamming_gate(&gate.code, codes, self.threshold - 1, 0, &mut passed);
-                } else {
-                    gate.fill(codes, isa, self.threshold, &mut passed);
-                }
-                for &row in &passed {
-                    let distance = gate.scorer.one(&codes[row as usize * code_len..][..code_len]);
-                    if gate.top.would_keep(distance) {
-                        gate.top.push(distance, base + u64::from(row));
-                    }
-                }
-            }
-        }
-    }
-
-    fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>> {
-        self.gates.into_iter().map(|gate| gate.top.into_sorted()).collect()
     }
 }
 
@@ -319,6 +264,47 @@ mod tests {
         let (plain, open, narrow) = (find("PQ2"), find("PQ2x8ht16"), find("PQ2x8ht1"));
         assert_eq!(plain, open);
         assert!(narrow.iter().all(|list| list.len() == 10) && narrow != open);
+    }
+
+    /// The definition, by the scorer and the bits.
+    fn plain(code: &Polysemous, codes: &[u8], query: &[f32], k: usize) -> Vec<(f32, u64)> {
+        let len = code.code_len();
+        let mut own = vec![0; len];
+        code.encode(Rows::new(query, code.dim()).unwrap(), &mut own);
+        let mut distances = vec![0.0; codes.len() / len];
+        code.scorer(query, Metric::L2).score(codes, &mut distances);
+        let passes = |row: usize| {
+            let bits = codes[row * len..][..len].iter().zip(&own).map(|(a, b)| (a ^ b).count_ones());
+            row < k || bits.sum::<u32>() < code.threshold
+        };
+        let mut found: Vec<(f32, u64)> =
+            distances.into_iter().zip(0..).filter(|(_, row)| passes(*row as usize)).collect();
+        found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        found.truncate(k);
+        found
+    }
+
+    #[test]
+    fn a_scan_finds_the_first_rows_and_those_that_pass() {
+        let mut random = SplitMix64::new(6);
+        let rows: Vec<f32> = (0..5000 * 8).map(|_| random.unit() as f32).collect();
+        let rows = Rows::new(&rows, 8).unwrap();
+        for threshold in [1, 9, 13, 17, 33] {
+            let config = PolysemousConfig { parts: 4, threshold };
+            let code = config.train(rows.slice(0..1000), &Training::seeded(3)).unwrap();
+            let mut codes = vec![0; 5000 * 4];
+            code.encode(rows, &mut codes);
+            let split = 64 * 20;
+            let pieces = [code.pack(codes[..split * 4].to_vec()), code.pack(codes[split * 4..].to_vec())];
+            for k in [1, 10, 100, 1300, 6000] {
+                let mut scanner = code.scanner(rows.slice(100..104), Metric::L2, k);
+                scanner.scan(&pieces[0], split, 0);
+                scanner.scan(&pieces[1], 5000 - split, split as u64);
+                for (query, found) in (100..104).zip(scanner.finish()) {
+                    assert_eq!(found, plain(&code, &codes, rows.row(query), k), "{threshold}, {k}");
+                }
+            }
+        }
     }
 
     #[test]

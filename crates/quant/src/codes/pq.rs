@@ -7,16 +7,17 @@
 //! With `_SDC` the query is coded as well and entries are distances between centroids, kept for all pairs:
 //! `m 2^(2b)` floats that spare computing the table, at a loss of accuracy.
 //!
-//! Eight bits are scanned a byte a part, four bits two parts a byte, both exactly (see
-//! [`kernels::byte_scan`]); other widths by the scorer.
+//! Scans are exact (see [`kernels::byte_scan`]). They read four bits two parts a byte, five to eight a byte a
+//! part, and more two bytes a part: in memory, packed codes of `b` other than 4 and 8 take `m` or `2 m` bytes,
+//! those in files stay as they are. Parts wider than a byte are renumbered for that, so that centroids which
+//! share eight bits are near each other.
 //! Source: Jégou, Douze and Schmid, TPAMI 2011, equations 12 (`_SDC`) and 13.
 
 use crate::codebook::Codebook;
 use crate::spec::{number, setting};
-use crate::tables::{ByteScanner, ByteScorer, pairs};
+use crate::tables::{BYTE, ByteScanner, ByteScorer, pairs};
 use crate::{
-    Array, Arrays, ByScore, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError,
-    Training,
+    Array, Arrays, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError, Training,
 };
 use data::{Metric, Rows};
 use kernels::byte_scan;
@@ -43,6 +44,9 @@ pub struct PqConfig {
 pub struct Pq {
     codebook: Codebook,
     bits: u32,
+    /// Where packed codes have the centroids of parts wider than a byte, `parts x 2^b`: those that share their
+    /// upper eight bits are near each other.
+    places: Option<Vec<u16>>,
     /// `parts x 2^b x 2^b` squared distances between centroids.
     between: Option<Vec<f32>>,
 }
@@ -99,7 +103,11 @@ impl Config for PqConfig {
 impl Pq {
     pub(crate) fn new(codebook: Codebook, bits: u32, symmetric: bool) -> Self {
         let between = symmetric.then(|| between(&codebook));
-        Self { codebook, bits, between }
+        let places = (bits > 8).then(|| {
+            let parts = codebook.centroids.chunks_exact(codebook.count * codebook.sub);
+            parts.flat_map(|centroids| places(centroids, codebook.sub)).collect()
+        });
+        Self { codebook, bits, places, between }
     }
 
     /// The entries of a query, `parts x 2^b`.
@@ -123,15 +131,63 @@ impl Pq {
         }
     }
 
-    /// The entries of a query by the bytes of a code, where bytes hold whole parts.
-    pub(crate) fn bytes(&self, query: &[f32], metric: Metric) -> Option<ByteScorer> {
-        let table = match self.bits {
-            8 => self.table(query, metric),
-            4 => pairs(&self.table(query, metric)),
-            _ => return None,
-        };
-        Some(ByteScorer { table, bias: 0.0 })
+    /// The table of a query for packed codes: by their bytes, or by the places of centroids.
+    fn packed_table(&self, query: &[f32], metric: Metric) -> Vec<f32> {
+        let table = self.table(query, metric);
+        if let Some(places) = &self.places {
+            let mut moved = vec![0.0; table.len()];
+            let count = self.codebook.count;
+            let parts = table.chunks_exact(count).zip(places.chunks_exact(count));
+            for ((entries, places), moved) in parts.zip(moved.chunks_exact_mut(count)) {
+                entries.iter().zip(places).for_each(|(&entry, &place)| moved[usize::from(place)] = entry);
+            }
+            return moved;
+        }
+        match self.bits {
+            8 => table,
+            4 => pairs(&table),
+            _ => spread(&table, self.codebook.count),
+        }
     }
+
+    /// The scanner of packed codes.
+    pub(crate) fn byte_scanner(&self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> ByteScanner {
+        let tables = queries.iter().map(|query| self.packed_table(query, metric));
+        let scanner = ByteScanner::new(tables.map(|table| ByteScorer { table, bias: 0.0 }).collect(), k);
+        if self.bits > 8 { scanner.wide(self.bits - 8) } else { scanner }
+    }
+}
+
+/// A place for each of `centroids`, a power of two of them: halving them again and again, each time at the median
+/// of the value that varies most, leaves near ones side by side.
+fn places(centroids: &[f32], sub: usize) -> Vec<u16> {
+    let mut order: Vec<u16> = (0..=((centroids.len() / sub - 1) as u16)).collect();
+    let value = |j: u16, i: usize| centroids[usize::from(j) * sub + i];
+    let mut len = order.len();
+    while len > 1 {
+        for half in order.chunks_exact_mut(len) {
+            let variance = |i: usize| {
+                let mean = half.iter().map(|&j| f64::from(value(j, i))).sum::<f64>() / len as f64;
+                half.iter().map(|&j| (f64::from(value(j, i)) - mean).powi(2)).sum::<f64>()
+            };
+            let widest =
+                (0..sub).max_by(|&a, &b| variance(a).total_cmp(&variance(b)).then(b.cmp(&a))).unwrap_or(0);
+            half.sort_unstable_by(|&a, &b| value(a, widest).total_cmp(&value(b, widest)).then(a.cmp(&b)));
+        }
+        len /= 2;
+    }
+    let mut places = vec![0; order.len()];
+    (0..).zip(order).for_each(|(place, j)| places[usize::from(j)] = place);
+    places
+}
+
+/// The byte table of parts with `count` entries. Bytes that stand for none have the part's first, so that
+/// they are no smaller and no larger than the others.
+fn spread(table: &[f32], count: usize) -> Vec<f32> {
+    let part = |entries: &[f32]| -> Vec<f32> {
+        (0..BYTE).map(|byte| entries.get(byte).copied().unwrap_or(entries[0])).collect()
+    };
+    table.chunks_exact(count).flat_map(part).collect()
 }
 
 /// Squared distances between the centroids of each part, `parts x count x count`.
@@ -207,15 +263,29 @@ impl Codec for Pq {
     }
 
     fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
-        if let Some(scorer) = self.bytes(query, metric) {
-            return Box::new(scorer);
+        if matches!(self.bits, 4 | 8) {
+            return Box::new(ByteScorer { table: self.packed_table(query, metric), bias: 0.0 });
         }
         let table = self.table(query, metric);
         Box::new(BitScorer { table, bits: self.bits, code_len: self.code_len() })
     }
 
     fn pack(&self, codes: Vec<u8>) -> Vec<u8> {
-        if matches!(self.bits, 4 | 8) { byte_scan::pack(&codes, self.code_len()) } else { codes }
+        if matches!(self.bits, 4 | 8) {
+            return byte_scan::pack(&codes, self.code_len());
+        }
+        let (parts, count) = (self.codebook.parts, self.codebook.count);
+        let numbers =
+            codes.chunks_exact(self.code_len()).flat_map(|code| read_bits(code, self.bits).take(parts));
+        match &self.places {
+            None => byte_scan::pack(&numbers.map(|number| number as u8).collect::<Vec<u8>>(), parts),
+            Some(places) => {
+                let starts = (0..places.len()).step_by(count).cycle();
+                let numbers: Vec<u16> =
+                    numbers.zip(starts).map(|(number, start)| places[start + number]).collect();
+                byte_scan::pack_wide(&numbers, parts, self.bits - 8)
+            }
+        }
     }
 
     fn packed_len(&self, rows: usize) -> usize {
@@ -227,11 +297,7 @@ impl Codec for Pq {
     }
 
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
-        let scorers: Option<Vec<_>> = queries.iter().map(|query| self.bytes(query, metric)).collect();
-        match scorers {
-            Some(scorers) if matches!(self.bits, 4 | 8) => Box::new(ByteScanner::new(scorers, k)),
-            _ => Box::new(ByScore::new(self, queries, metric, k)),
-        }
+        Box::new(self.byte_scanner(queries, metric, k))
     }
 
     fn arrays(&self) -> Vec<Array> {
