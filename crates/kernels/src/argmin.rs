@@ -201,16 +201,33 @@ unsafe fn nearest_body<B: Block, const R: usize>(
             // SAFETY: the token is the caller's.
             let (low, at) = unsafe { lowest::<B, R>(queries, dim, values, starts) };
             for (r, (id, score)) in ids.iter_mut().zip(scores).enumerate() {
-                for j in 0..WIDTH {
-                    let (low, row) = (low[r][j], first + at[r][j].to_bits() * WIDTH as u32 + j as u32);
-                    // Within a block lanes hold rows out of order; across blocks rows ascend.
-                    if low < *score || (low == *score && row < *id) {
-                        (*score, *id) = (low, row);
-                    }
+                let (low, row) = least(&low[r], &at[r]);
+                if low < *score || (low == *score && first + row < *id) {
+                    (*score, *id) = (low, first + row);
                 }
             }
         }
     }
+}
+
+/// The least of the lanes, none of which is NaN, and the lowest row among those that have it.
+///
+/// Halves are compared with each other, which compilers do in registers: lane after lane took longer than the
+/// products of few and short rows.
+#[inline(always)]
+fn least(low: &[f32; WIDTH], at: &[f32; WIDTH]) -> (f32, u32) {
+    let mut halves = *low;
+    let mut width = WIDTH / 2;
+    while width > 0 {
+        let (left, right) = halves.split_at_mut(width);
+        for (left, &right) in left.iter_mut().zip(&right[..width]) {
+            *left = if right < *left { right } else { *left };
+        }
+        width /= 2;
+    }
+    let row = |j: usize| at[j].to_bits() * WIDTH as u32 + j as u32;
+    let rows = (0..WIDTH).map(|j| if low[j] == halves[0] { row(j) } else { u32::MAX });
+    (halves[0], rows.fold(u32::MAX, u32::min))
 }
 
 /// In each lane the least score of `R` interleaved queries, and the bits of the number of its panel.

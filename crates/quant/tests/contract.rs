@@ -84,6 +84,10 @@ fn scorers_and_scanners_agree() {
         let codec = train(&spec, &rows, DIM);
         let codes = codec.encode_all(Rows::new(&rows, DIM).unwrap()).unwrap();
         let packed = codec.pack(codes.clone());
+        for n in [0, 1, 31, 65, 2000] {
+            let some = codec.pack(codes[..n * codec.code_len()].to_vec());
+            assert_eq!(some.len(), codec.packed_len(n), "{spec}: {n} rows");
+        }
         for metric in [Metric::L2, Metric::Dot] {
             let k = NonZeroUsize::new(20).unwrap();
             let hits = search(&*codec, &packed, 2000, queries, metric, k).unwrap();

@@ -203,6 +203,10 @@ impl Codec for Polysemous {
         self.pq.pack(codes)
     }
 
+    fn packed_len(&self, rows: usize) -> usize {
+        self.pq.packed_len(rows)
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         let scanner = self.pq.byte_scanner(queries, metric, k);
         if metric == Metric::Dot {

@@ -289,10 +289,10 @@ impl Codec for Pq {
     }
 
     fn packed_len(&self, rows: usize) -> usize {
-        if matches!(self.bits, 4 | 8) {
-            byte_scan::packed_len(rows, self.code_len())
-        } else {
-            rows * self.code_len()
+        match self.bits {
+            4 | 8 => byte_scan::packed_len(rows, self.code_len()),
+            _ if self.places.is_some() => 2 * byte_scan::packed_len(rows, self.codebook.parts),
+            _ => byte_scan::packed_len(rows, self.codebook.parts),
         }
     }
 
