@@ -2,6 +2,7 @@
 
 use crate::hnsw::Hnsw;
 use crate::scan::Scan;
+use crate::symqg::Symqg;
 use crate::vectors::Vectors;
 use crate::{Index, Layout, Spec};
 use data::{Metric, Rows};
@@ -28,6 +29,12 @@ pub enum BuildError {
         /// Position of the row.
         row: usize,
     },
+    /// The operating system gives no memory.
+    #[error("the rows need {bytes} bytes of memory, which this machine does not give; index fewer of them")]
+    Memory {
+        /// Bytes asked for.
+        bytes: u64,
+    },
 }
 
 /// Builds the index that `spec` describes from `rows`, which are copied; row `i` gets id `i`.
@@ -36,7 +43,7 @@ pub enum BuildError {
 /// done and the rows in all, from the calling thread.
 ///
 /// # Errors
-/// When there is no row, there are too many, or one holds a value that is not finite.
+/// When there is no row, there are too many, one holds a value that is not finite, or memory runs out.
 pub fn build(
     spec: &Spec,
     rows: Rows<'_, f32>,
@@ -53,12 +60,12 @@ pub fn build(
     if let Some(row) = rows.iter().position(|row| !row.iter().all(|v| v.is_finite())) {
         return Err(BuildError::NotFinite { row });
     }
-    let vectors = Vectors::copy(rows);
     Ok(match spec.layout {
         Layout::Scan => {
             progress(rows.len(), rows.len());
-            Box::new(Scan::new(vectors, metric))
+            Box::new(Scan::new(Vectors::copy(rows), metric))
         }
-        Layout::Hnsw(shape) => Box::new(Hnsw::build(shape, vectors, metric, seed, progress)),
+        Layout::Hnsw(shape) => Box::new(Hnsw::build(shape, Vectors::copy(rows), metric, seed, progress)),
+        Layout::Symqg(shape) => Box::new(Symqg::build(shape, rows, metric, seed, progress)?),
     })
 }

@@ -1,4 +1,4 @@
-//! Exact scan and HNSW behind one object-safe trait, the spec and the file format.
+//! Exact scan, HNSW and SymphonyQG behind one object-safe trait, the spec and the file format.
 //!
 //! A [`Spec`] is a line of text; [`build`] makes the [`Index`] it describes from rows, [`save`] writes
 //! it with its [`Provenance`], [`open`] maps it back. The same rows, spec and seed give the same bytes
@@ -16,6 +16,7 @@ mod recall;
 mod scan;
 mod search;
 mod spec;
+mod symqg;
 mod vectors;
 
 pub use build::{BuildError, build};
@@ -23,4 +24,4 @@ pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, sav
 pub use provenance::{ModelMismatch, Provenance};
 pub use recall::recall;
 pub use search::{Effort, Filter, Index, Request, SearchError, Stats};
-pub use spec::{HnswSpec, Layout, ParseSpecError, Spec};
+pub use spec::{HnswSpec, Layout, ParseSpecError, Spec, SymqgSpec};

@@ -1,10 +1,10 @@
 //! An index is a sentence: one line says how it is made.
 //!
 //! ```text
-//! spec := "Flat" | "HNSW" links ["_efc" beam] [",Flat"]
+//! spec := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | "SymQG" degree ["_efc" beam]
 //! ```
 //! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
-//! that finds them (`efConstruction`). The faiss spelling `HNSW32,Flat` is accepted.
+//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has. The faiss spelling `HNSW32,Flat` is accepted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +24,15 @@ pub enum Layout {
     Scan,
     /// A layered graph of near neighbours.
     Hnsw(HnswSpec),
+    /// A graph whose nodes hold their neighbours' codes.
+    Symqg(SymqgSpec),
+}
+
+/// The shape of a SymphonyQG graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SymqgSpec {
+    degree: u32,
+    construction: u32,
 }
 
 /// The shape of an HNSW graph.
@@ -37,7 +46,7 @@ pub struct HnswSpec {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ParseSpecError {
     /// The first word names no layout.
-    #[error("\"{0}\" names no index; write Flat, HNSW16 or HNSW16_efc400")]
+    #[error("\"{0}\" names no index; write Flat, HNSW16, HNSW16_efc400 or SymQG32")]
     Unknown(String),
     /// A count is missing or is no whole number.
     #[error("\"{text}\" is no count for {what}; write one as in HNSW16_efc400")]
@@ -59,11 +68,25 @@ pub enum ParseSpecError {
         /// The beam asked for.
         construction: u32,
     },
+    /// Neighbours are compared in blocks of 32.
+    #[error("SymQG{0}: a node has a multiple of 32 neighbours, at most {max}; 32 suits most data",
+            max = SymqgSpec::MAX_DEGREE)]
+    Degree(u32),
+    /// The construction beam cannot offer the neighbours, or is absurd.
+    #[error("SymQG{degree}_efc{construction}: the construction beam must hold at least the {degree} \
+             neighbours and at most {max} rows", max = HnswSpec::MAX_CONSTRUCTION)]
+    Beam {
+        /// Neighbours asked for.
+        degree: u32,
+        /// The beam asked for.
+        construction: u32,
+    },
 }
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 3] = ["Flat", "HNSW16", "HNSW8_efc100"];
+    pub const EXAMPLES: [&'static str; 5] =
+        ["Flat", "HNSW16", "HNSW8_efc100", "SymQG32", "SymQG64_efc100"];
 
     /// The exact scan.
     pub const FLAT: Self = Self { layout: Layout::Scan };
@@ -110,6 +133,37 @@ impl HnswSpec {
     }
 }
 
+impl SymqgSpec {
+    /// Most neighbours of a node.
+    pub const MAX_DEGREE: u32 = 512;
+
+    /// A graph whose nodes have `degree` neighbours, found by walks of width `construction`.
+    ///
+    /// # Errors
+    /// When a value is out of range.
+    pub fn new(degree: u32, construction: u32) -> Result<Self, ParseSpecError> {
+        if !degree.is_multiple_of(32) || !(32..=Self::MAX_DEGREE).contains(&degree) {
+            return Err(ParseSpecError::Degree(degree));
+        }
+        if !(degree..=HnswSpec::MAX_CONSTRUCTION).contains(&construction) {
+            return Err(ParseSpecError::Beam { degree, construction });
+        }
+        Ok(Self { degree, construction })
+    }
+
+    /// Neighbours of a node.
+    #[must_use]
+    pub fn degree(self) -> usize {
+        self.degree as usize
+    }
+
+    /// Width of the walk that finds a node's neighbours.
+    #[must_use]
+    pub fn construction(self) -> usize {
+        self.construction as usize
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layout {
@@ -118,6 +172,10 @@ impl fmt::Display for Spec {
                 write!(f, "HNSW{links}")
             }
             Layout::Hnsw(HnswSpec { links, construction }) => write!(f, "HNSW{links}_efc{construction}"),
+            Layout::Symqg(SymqgSpec { degree, construction: HnswSpec::CONSTRUCTION }) => {
+                write!(f, "SymQG{degree}")
+            }
+            Layout::Symqg(SymqgSpec { degree, construction }) => write!(f, "SymQG{degree}_efc{construction}"),
         }
     }
 }
@@ -129,14 +187,26 @@ impl FromStr for Spec {
         if line == "Flat" {
             return Ok(Self::FLAT);
         }
+        if let Some(shape) = line.strip_prefix("SymQG") {
+            let (degree, beam) = shape_and_beam(shape, "the neighbours of a node")?;
+            return Ok(Self { layout: Layout::Symqg(SymqgSpec::new(degree, beam)?) });
+        }
         let body = line.strip_suffix(",Flat").unwrap_or(line);
         let Some(shape) = body.strip_prefix("HNSW") else { return Err(ParseSpecError::Unknown(line.into())) };
-        let (links, construction) = match shape.split_once("_efc") {
-            Some((links, beam)) => (links, count("the construction beam", beam)?),
-            None => (shape, HnswSpec::CONSTRUCTION),
-        };
-        let layout = Layout::Hnsw(HnswSpec::new(count("the links of a node", links)?, construction)?);
+        let (links, construction) = shape_and_beam(shape, "the links of a node")?;
+        let layout = Layout::Hnsw(HnswSpec::new(links, construction)?);
         Ok(Self { layout })
+    }
+}
+
+/// A count and the construction beam after it.
+fn shape_and_beam(text: &str, what: &'static str) -> Result<(u32, u32), ParseSpecError> {
+    match text.split_once("_efc") {
+        Some((first, beam)) => {
+            let beam = count("the construction beam", beam)?;
+            Ok((count(what, first)?, beam))
+        }
+        None => Ok((count(what, text)?, HnswSpec::CONSTRUCTION)),
     }
 }
 
@@ -158,7 +228,10 @@ mod tests {
         let hnsw = (2..=HnswSpec::MAX_LINKS)
             .prop_flat_map(|links| (Just(links), links..=HnswSpec::MAX_CONSTRUCTION))
             .prop_map(|(links, beam)| Layout::Hnsw(HnswSpec::new(links, beam).unwrap()));
-        prop_oneof![Just(Layout::Scan), hnsw].prop_map(|layout| Spec { layout })
+        let symqg = (1..=SymqgSpec::MAX_DEGREE / 32)
+            .prop_flat_map(|blocks| (Just(32 * blocks), 32 * blocks..=HnswSpec::MAX_CONSTRUCTION))
+            .prop_map(|(degree, beam)| Layout::Symqg(SymqgSpec::new(degree, beam).unwrap()));
+        prop_oneof![Just(Layout::Scan), hnsw, symqg].prop_map(|layout| Spec { layout })
     }
 
     proptest! {
@@ -168,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_panics(line in "(HNSW|Flat)?[0-9A-Za-z_,+ -]{0,12}") {
+        fn no_line_panics(line in "(HNSW|SymQG|Flat)?[0-9A-Za-z_,+ -]{0,12}") {
             if let Ok(spec) = line.parse::<Spec>() {
                 prop_assert_eq!(spec.to_string().parse(), Ok(spec));
             }
@@ -187,13 +260,16 @@ mod tests {
     #[test]
     fn impossible_specs_say_why() {
         let why = |line: &str| line.parse::<Spec>().unwrap_err().to_string();
-        assert_eq!(why("PQ8"), "\"PQ8\" names no index; write Flat, HNSW16 or HNSW16_efc400");
+        assert_eq!(why("PQ8"), "\"PQ8\" names no index; write Flat, HNSW16, HNSW16_efc400 or SymQG32");
         assert_eq!(why("HNSW1"), "HNSW1: a node needs 2 to 512 links; 16 or 32 suit most data");
         assert!(why("HNSW16_efc8").contains("must hold at least the 16 links and at most 65536 rows"));
         assert!(why("HNSWx").starts_with("\"x\" is no count for the links of a node"));
         assert!(why("HNSW16_efc").starts_with("\"\" is no count for the construction beam"));
         assert!(why("HNSW99999999999").contains("is no count"));
         assert!(why("HNSW+16").contains("is no count"));
+        assert_eq!(why("SymQG16"), "SymQG16: a node has a multiple of 32 neighbours, at most 512; 32 suits most data");
+        assert!(why("SymQG64_efc50").contains("must hold at least the 64 neighbours"));
+        assert!(why("SymQG").starts_with("\"\" is no count for the neighbours of a node"));
         assert!(why("HNSW300").contains("HNSW300_efc200"));
     }
 }

@@ -5,6 +5,7 @@
 //! | rows of `f32`, 16-bit floats, bytes and nibbles | [`distance`], [`halves`], [`integers`] |
 //! | bits, and codes of few bits a dimension | [`hamming`], [`bit_planes`] |
 //! | product-quantization codes of 4 and 8 bits | [`fast_scan`], [`byte_scan`] |
+//! | signs of a graph node's neighbours | [`sign_scan`] |
 //! | the k nearest | [`TopK`] (few), [`Reservoir`] (many), [`CountingTopK`] (small integers), [`l2_nearest`] |
 //!
 //! Kernels are methods of [`Isa`]: fetch [`Isa::current`] once a query, outside of loops.
@@ -35,6 +36,7 @@ mod prefetch;
 mod random;
 mod reservoir;
 mod select;
+pub mod sign_scan;
 mod top_k;
 mod widest;
 #[cfg(target_arch = "x86_64")]

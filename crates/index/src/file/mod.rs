@@ -22,6 +22,7 @@ pub use sections::{Part, PartKind};
 use crate::hnsw::Hnsw;
 use crate::mmap::Map;
 use crate::scan::Scan;
+use crate::symqg::Symqg;
 use crate::{Index, Layout, ParseSpecError, Provenance};
 use data::write_atomic;
 use sections::Entry;
@@ -272,6 +273,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     let index: Box<dyn Index> = match file.head.spec.layout {
         Layout::Scan => Box::new(Scan::open(&sections)?),
         Layout::Hnsw(shape) => Box::new(Hnsw::open(shape, &sections)?),
+        Layout::Symqg(shape) => Box::new(Symqg::open(shape, &sections)?),
     };
     Ok(Opened { index, provenance, file })
 }

@@ -29,6 +29,10 @@ pub enum PartKind {
     Entry = 6,
     /// Whatever the writer stored beside the index.
     Payload = 7,
+    /// `n x stride` words (`u32`): a row each of a fused graph, its vector, then its neighbours' codes.
+    FusedRows = 8,
+    /// Of a fused graph (`u32`): the entry, the bytes of a vector's value (1 or 4), the mean and the rotation.
+    FusedFrame = 9,
 }
 
 /// One array of an index, as its file holds it.
@@ -43,6 +47,18 @@ pub struct Part<'a> {
 impl<'a> Part<'a> {
     pub(crate) fn new<T: Pod>(kind: PartKind, values: &'a [T]) -> Self {
         Self { kind, element: size_of::<T>(), bytes: bytemuck::cast_slice(values) }
+    }
+
+    /// Bytes of the array.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether the array has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 }
 
@@ -130,6 +146,11 @@ impl<'a> Sections<'a> {
     /// How the rows are compared.
     pub(crate) fn metric(&self) -> Metric {
         self.head.metric
+    }
+
+    /// Rows, and values a row.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.head.rows, self.head.dim)
     }
 
     /// The rows.

@@ -1,0 +1,203 @@
+//! What a walk remembers: the candidates in order and the nodes it opened.
+
+/// A candidate as one integer: the order of its distance in the high half, then its id, then a mark in the lowest
+/// bit. Integers compare as `(distance, id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate(u64);
+
+const SIGN: u32 = 1 << 31;
+
+impl Candidate {
+    /// After every other: no row has its number.
+    pub(super) const NONE: Self = Self(u64::MAX);
+
+    #[inline]
+    pub(super) fn new(distance: f32, id: u32) -> Self {
+        let bits = distance.to_bits();
+        let order = if bits & SIGN == 0 { bits | SIGN } else { !bits };
+        Self(u64::from(order) << 32 | u64::from(id) << 1)
+    }
+
+    #[inline]
+    pub(super) fn distance(self) -> f32 {
+        let order = (self.0 >> 32) as u32;
+        f32::from_bits(if order & SIGN == 0 { !order } else { order & !SIGN })
+    }
+
+    #[inline]
+    pub(super) fn id(self) -> u32 {
+        self.0 as u32 >> 1
+    }
+
+    /// The same with its mark set.
+    #[inline]
+    pub(super) fn marked(self) -> Self {
+        Self(self.0 | 1)
+    }
+
+    #[inline]
+    pub(super) fn is_marked(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    #[inline]
+    pub(super) fn unmarked(self) -> Self {
+        Self(self.0 & !1)
+    }
+}
+
+/// The nearest candidates by estimate, at most `width`, in order; marked ones were opened. A node may be there
+/// several times, with estimates from several neighbours: the least of them counts, as in the source.
+#[derive(Default)]
+pub(super) struct Pool {
+    sorted: Vec<Candidate>,
+    width: usize,
+    /// No candidate before this one waits.
+    next: usize,
+}
+
+impl Pool {
+    pub(super) fn restart(&mut self, width: usize) {
+        self.sorted.clear();
+        self.width = width;
+        self.next = 0;
+    }
+
+    /// The estimate that a candidate must not pass.
+    #[inline]
+    pub(super) fn bound(&self) -> f32 {
+        if self.sorted.len() < self.width { f32::MAX } else { self.sorted[self.width - 1].distance() }
+    }
+
+    #[inline]
+    pub(super) fn offer(&mut self, candidate: Candidate) {
+        if self.sorted.len() == self.width {
+            if candidate >= self.sorted[self.width - 1] {
+                return;
+            }
+            self.sorted.pop();
+        }
+        let at = self.sorted.partition_point(|&kept| kept < candidate);
+        self.sorted.insert(at, candidate);
+        self.next = self.next.min(at);
+    }
+
+    /// The nearest candidate that waits; it counts as opened now.
+    #[inline]
+    pub(super) fn open(&mut self) -> Option<u32> {
+        while self.sorted.get(self.next).is_some_and(|candidate| candidate.is_marked()) {
+            self.next += 1;
+        }
+        let candidate = self.sorted.get_mut(self.next)?;
+        *candidate = candidate.marked();
+        self.next += 1;
+        Some(candidate.id())
+    }
+}
+
+/// The nodes opened: a table with open addressing, small enough for the nearest cache.
+#[derive(Default)]
+pub(super) struct Opened {
+    /// Node + 1, or zero; a power of two of them.
+    slots: Vec<u32>,
+    count: usize,
+}
+
+/// Slots at least.
+const SLOTS: usize = 256;
+
+impl Opened {
+    /// Forgets all; about `expected` will come.
+    pub(super) fn restart(&mut self, expected: usize) {
+        let slots = (4 * expected).clamp(SLOTS, 1 << 16).next_power_of_two();
+        self.slots.clear();
+        self.slots.resize(slots, 0);
+        self.count = 0;
+    }
+
+    /// Where a node is or would be.
+    #[inline]
+    fn slot(&self, id: u32) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = (id.wrapping_mul(0x9e37_79b1) >> 7) as usize & mask;
+        // Ends: a quarter of the slots at least is free.
+        while self.slots[at] != 0 && self.slots[at] != id + 1 {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, id: u32) -> bool {
+        self.slots[self.slot(id)] != 0
+    }
+
+    /// Marks a node (below `u32::MAX`); true when it is new.
+    #[inline]
+    pub(super) fn insert(&mut self, id: u32) -> bool {
+        let at = self.slot(id);
+        if self.slots[at] != 0 {
+            return false;
+        }
+        self.slots[at] = id + 1;
+        self.count += 1;
+        if 2 * self.count > self.slots.len() {
+            self.grow();
+        }
+        true
+    }
+
+    fn grow(&mut self) {
+        let larger = vec![0; 2 * self.slots.len()];
+        for id in std::mem::replace(&mut self.slots, larger).into_iter().filter(|&id| id != 0) {
+            let at = self.slot(id - 1);
+            self.slots[at] = id;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    proptest! {
+        #[test]
+        fn candidates_order_as_distance_then_id(a: f32, b: f32, i in 0u32..1 << 31, j in 0u32..1 << 31) {
+            let (x, y) = (Candidate::new(a, i), Candidate::new(b, j));
+            prop_assert_eq!(x.cmp(&y), a.total_cmp(&b).then(i.cmp(&j)));
+            prop_assert_eq!((x.distance().to_bits(), x.id()), (a.to_bits(), i));
+            prop_assert!(!x.is_marked() && x.marked().is_marked() && x.marked().unmarked() == x);
+        }
+
+        #[test]
+        fn a_pool_keeps_and_opens_the_nearest_first(
+            offers in prop::collection::vec((0u8..20, 0u32..50), 0..60), width in 1usize..10,
+        ) {
+            let mut pool = Pool::default();
+            pool.restart(width);
+            let mut want: Vec<Candidate> =
+                offers.into_iter().map(|(d, id)| Candidate::new(f32::from(d), id)).collect();
+            want.iter().for_each(|&candidate| pool.offer(candidate));
+            want.sort_unstable();
+            want.truncate(width);
+            let bound = if want.len() < width { f32::MAX } else { want[width - 1].distance() };
+            prop_assert_eq!(pool.bound(), bound);
+            let opened: Vec<u32> = std::iter::from_fn(|| pool.open()).collect();
+            prop_assert_eq!(opened, want.iter().map(|c| c.id()).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn opened_is_a_set(ids in prop::collection::vec(0u32..3000, 0..2000)) {
+            let (mut opened, mut want) = (Opened::default(), HashSet::new());
+            opened.restart(1);
+            for id in ids {
+                prop_assert_eq!(opened.contains(id), want.contains(&id));
+                prop_assert_eq!(opened.insert(id), want.insert(id));
+            }
+            opened.restart(1);
+            prop_assert!(want.iter().all(|&id| !opened.contains(id)));
+        }
+    }
+}
