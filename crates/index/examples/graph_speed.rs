@@ -6,7 +6,7 @@
 
 use cpu_time::ProcessTime;
 use data::{Hits, Metric, Rows};
-use deepembed_index::{Effort, Filter, Request, Spec, build};
+use deepembed_index::{Effort, Filter, Index, Request, Spec, build};
 use std::error::Error;
 use std::num::NonZeroUsize;
 
@@ -29,11 +29,6 @@ fn floats(path: &str) -> Result<(Vec<f32>, usize), Box<dyn Error + Send + Sync>>
 }
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    // Everything runs on the one thread of the pool, so that no call waits to be handed over to it.
-    rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(measure)
-}
-
-fn measure() -> Result<(), Box<dyn Error + Send + Sync>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [base, queries, truth, spec, beams @ ..] = words.as_slice() else {
         return Err("graph_speed BASE.fvecs QUERIES.fvecs TRUTH.ivecs SPEC BEAM...".into());
@@ -50,6 +45,19 @@ fn measure() -> Result<(), Box<dyn Error + Send + Sync>> {
     let built = start.elapsed().as_secs_f64();
     let bytes: usize = index.parts().iter().map(|part| part.len()).sum();
     println!("{spec}\tbuilt in {built:.1} CPU s\t{} bytes a vector", bytes as f64 / base.len() as f64);
+    // Searches run within the one thread of a pool, so that no call waits to be handed over to it.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    pool.install(|| search(&*index, base, queries, (&truth, wide), beams))
+}
+
+/// Measures searches of each width.
+fn search(
+    index: &dyn Index,
+    base: Rows<'_, f32>,
+    queries: Rows<'_, f32>,
+    (truth, wide): (&[u32], usize),
+    beams: &[String],
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("beam\trecall@{K}\tbatch q/s\tsingle q/s\thops\tdistances");
     for beam in beams {
         let effort = Effort { beam: NonZeroUsize::new(beam.parse()?) };

@@ -37,6 +37,7 @@ mod random;
 mod reservoir;
 mod select;
 pub mod sign_scan;
+mod sorted;
 mod top_k;
 mod widest;
 #[cfg(target_arch = "x86_64")]
@@ -61,4 +62,5 @@ pub use prefetch::prefetch;
 pub use random::SplitMix64;
 pub use reservoir::Reservoir;
 pub use select::{below, least_sum};
+pub use sorted::SortedKeys;
 pub use top_k::TopK;

@@ -40,6 +40,8 @@ use words::Words;
 
 /// Width of a search where the request names none.
 const BEAM: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+/// Where walks of these many times `k` open too few nodes, rows are compared one by one.
+const WIDEST: usize = 8;
 /// Queries that one thread answers at a time.
 const GROUP: usize = 64;
 /// Rows that one task of a scan visits.
@@ -126,29 +128,48 @@ impl Symqg {
         let queries: Vec<&[f32]> = queries.chunks_exact(self.shape.dim).collect();
         let mut answers = Vec::new();
         answers.resize_with(queries.len(), Answer::default);
-        if let Some(beam) = plan.beam {
-            let mut walks = self.rest.take();
-            let begin = |i: usize, walk: &mut Walk| {
-                walk.query = self.shape.query(queries[i]);
-                walk.rotated.resize(self.shape.rotated(), 0.0);
-                self.rotation.apply(queries[i], &mut walk.rotated);
-                walk.table.set(&walk.rotated);
-                walk.begin(graph, beam);
-            };
-            let end = |i: usize, walk: &mut Walk| {
-                answers[i] = Answer { hits: walk.nearest(plan.k), stats: walk.stats };
-            };
-            walk_all(graph, &mut walks, queries.len(), plan.keep, begin, end);
-            self.rest.give(walks);
+        let mut short: Vec<usize> = (0..queries.len()).collect();
+        let mut beam = plan.beam;
+        while let Some(width) = beam.filter(|_| !short.is_empty()) {
+            self.walk(graph, &queries, &short, plan, width, &mut answers);
+            short.retain(|&i| answers[i].hits.len() < plan.k);
+            // Nodes may fill a beam several times over, so that fewer than `k` of them were opened.
+            beam = (2 * width <= WIDEST * plan.k).then_some(2 * width);
         }
-        for (answer, query) in answers.iter_mut().zip(queries) {
-            if answer.hits.len() < plan.k {
-                let among = plan.among(self.n);
-                answer.hits = scanned(graph, &self.shape.query(query), among, plan.k);
-                answer.stats.distances += among.len() as u64;
-            }
+        for i in short {
+            let among = plan.among(self.n);
+            answers[i].hits = scanned(graph, &self.shape.query(queries[i]), among, plan.k);
+            answers[i].stats.distances += among.len() as u64;
         }
         answers
+    }
+
+    /// Walks for the queries named by `which`.
+    fn walk(
+        &self,
+        graph: &Graph<'_>,
+        queries: &[&[f32]],
+        which: &[usize],
+        plan: &Plan<'_>,
+        beam: usize,
+        answers: &mut [Answer],
+    ) {
+        let mut walks = self.rest.take();
+        let begin = |i: usize, walk: &mut Walk| {
+            let query = queries[which[i]];
+            walk.query = self.shape.query(query);
+            walk.rotated.resize(self.shape.rotated(), 0.0);
+            self.rotation.apply(query, &mut walk.rotated);
+            walk.table.set(&walk.rotated);
+            walk.begin(graph, beam);
+        };
+        let end = |i: usize, walk: &mut Walk| {
+            let answer = &mut answers[which[i]];
+            answer.hits = walk.nearest(plan.k);
+            answer.stats += walk.stats;
+        };
+        walk_all(graph, &mut walks, which.len(), plan.keep, begin, end);
+        self.rest.give(walks);
     }
 }
 
@@ -165,6 +186,7 @@ fn linked(
     let rotated = build::rotate_all(rotation, rows, shape);
     let mut builder = Builder::new(rows, shape, &rotated, build::central(rows, mean))?;
     builder.link(spec, seed, progress);
+    builder.fill_all();
     builder.reach_all(spec.construction());
     progress(rows.len(), rows.len());
     Ok((builder.words, builder.entry))
@@ -187,6 +209,7 @@ fn linked_by_dot(
     let turned = build::rotate_all(&Rotation::new(&mean, seed), longer, other);
     let mut builder = Builder::new(longer, other, &turned, build::central(longer, &mean))?;
     builder.link(spec, seed, progress);
+    builder.fill_all();
     builder.reach_all(spec.construction());
     let rotated = build::rotate_all(rotation, rows, shape);
     let rotated = |id: u32| &rotated[id as usize * shape.rotated()..][..shape.rotated()];
@@ -244,19 +267,19 @@ impl Plan<'_> {
 
 /// The width of a walk that still finds a beam of rows that pass a filter, where it costs less than a scan of them.
 ///
-/// With a share `s` passing, a walk must be `1 / s` times as wide; opening a node costs as much as [`HOP`] distances
+/// With a share `s` passing, a walk must be `4 / s` times as wide; opening a node costs as much as [`HOP`] distances
 /// of a scan, and asking the filter about a row a sixteenth of one. The share is that of a sample.
 fn wider(n: usize, beam: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> Option<usize> {
     /// Rows asked about; all of them when there are no more.
     const SAMPLE: usize = 1024;
     /// What a hop costs, in distances of a scan.
-    const HOP: f64 = 16.0;
+    const HOP: f64 = 12.0;
     let sample = n.min(SAMPLE);
     let passing = (0..sample).filter(|i| keep((i * n / sample) as Id)).count();
     let share = passing as f64 / sample as f64;
     let scan = share * n as f64 + n as f64 / 16.0;
-    // A beam that passes is wider than a beam of all: the nearest that pass may lie past many that do not.
-    let width = 2.0 * beam as f64 / share;
+    // The nearest that pass may lie past many that do not, and estimates push some of them out of a narrow walk.
+    let width = 4.0 * beam as f64 / share;
     (width * HOP < scan).then_some((width as usize).min(n))
 }
 

@@ -1,5 +1,7 @@
 //! What a walk remembers: the candidates in order and the nodes it opened.
 
+use kernels::{Isa, SortedKeys};
+
 /// A candidate as one integer: the order of its distance in the high half, then its id, then a mark in the lowest
 /// bit. Integers compare as `(distance, id)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,46 +52,40 @@ impl Candidate {
 /// several times, with estimates from several neighbours: the least of them counts, as in the source.
 #[derive(Default)]
 pub(super) struct Pool {
-    sorted: Vec<Candidate>,
-    width: usize,
+    sorted: SortedKeys,
     /// No candidate before this one waits.
     next: usize,
 }
 
 impl Pool {
     pub(super) fn restart(&mut self, width: usize) {
-        self.sorted.clear();
-        self.width = width;
+        self.sorted.restart(width);
         self.next = 0;
     }
 
     /// The estimate that a candidate must not pass.
     #[inline]
     pub(super) fn bound(&self) -> f32 {
-        if self.sorted.len() < self.width { f32::MAX } else { self.sorted[self.width - 1].distance() }
+        self.sorted.bound().map_or(f32::MAX, |key| Candidate(key).distance())
     }
 
     #[inline]
-    pub(super) fn offer(&mut self, candidate: Candidate) {
-        if self.sorted.len() == self.width {
-            if candidate >= self.sorted[self.width - 1] {
-                return;
-            }
-            self.sorted.pop();
+    pub(super) fn offer(&mut self, isa: Isa, candidate: Candidate) {
+        if let Some(at) = self.sorted.offer(isa, candidate.0) {
+            self.next = self.next.min(at);
         }
-        let at = self.sorted.partition_point(|&kept| kept < candidate);
-        self.sorted.insert(at, candidate);
-        self.next = self.next.min(at);
     }
 
     /// The nearest candidate that waits; it counts as opened now.
     #[inline]
     pub(super) fn open(&mut self) -> Option<u32> {
-        while self.sorted.get(self.next).is_some_and(|candidate| candidate.is_marked()) {
+        let keys = self.sorted.as_mut_slice();
+        while keys.get(self.next).is_some_and(|&key| Candidate(key).is_marked()) {
             self.next += 1;
         }
-        let candidate = self.sorted.get_mut(self.next)?;
-        *candidate = candidate.marked();
+        let key = keys.get_mut(self.next)?;
+        let candidate = Candidate(*key);
+        *key = candidate.marked().0;
         self.next += 1;
         Some(candidate.id())
     }
@@ -179,7 +175,7 @@ mod tests {
             pool.restart(width);
             let mut want: Vec<Candidate> =
                 offers.into_iter().map(|(d, id)| Candidate::new(f32::from(d), id)).collect();
-            want.iter().for_each(|&candidate| pool.offer(candidate));
+            want.iter().for_each(|&candidate| pool.offer(Isa::current(), candidate));
             want.sort_unstable();
             want.truncate(width);
             let bound = if want.len() < width { f32::MAX } else { want[width - 1].distance() };

@@ -1,10 +1,36 @@
-//! Every node reachable: selection may drop the last link to a node.
+//! Every list full, where there are so many nodes, and every node reachable: walks may find few, and selection may
+//! drop the last link to a node.
 
 use super::build::Builder;
 use super::pool::Candidate;
 use super::walk::{Walk, walk_all};
+use rayon::prelude::*;
+use std::collections::HashSet;
 
 impl Builder<'_> {
+    /// Fills the lists that walks left short, with the links of links.
+    pub(super) fn fill_all(&mut self) {
+        let full = self.shape.degree.min(self.len() - 1);
+        let short: Vec<u32> = (0..self.len() as u32).filter(|&node| self.list(node).len() < full).collect();
+        let lists: Vec<_> = short.into_par_iter().map(|node| (node, self.full_list(node, full))).collect();
+        self.replace(&lists);
+    }
+
+    /// The links of a node, then spare ones to the nodes fewest links away, then to the first ones.
+    fn full_list(&self, node: u32, full: usize) -> Vec<Candidate> {
+        let list = self.list(node);
+        let mut near: Vec<u32> = list.iter().map(|link| link.id()).collect();
+        let mut seen: HashSet<u32> = near.iter().copied().chain([node]).collect();
+        let mut at = 0;
+        while near.len() < full && at < near.len() {
+            near.extend(self.list(near[at]).iter().map(|link| link.id()).filter(|&id| seen.insert(id)));
+            at += 1;
+        }
+        near.extend((0..self.len() as u32).filter(|&id| seen.insert(id)).take(full.saturating_sub(near.len())));
+        let spare = near[list.len()..full].iter().map(|&id| Candidate::new(self.between(node, id), id).marked());
+        list.iter().copied().chain(spare).collect()
+    }
+
     /// Links each unreachable node, in order, from a reachable node near it.
     pub(super) fn reach_all(&mut self, beam: usize) {
         let mut reached = vec![false; self.len()];

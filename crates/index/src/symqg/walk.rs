@@ -121,7 +121,7 @@ impl Walk {
                 near &= near - 1;
                 // A damaged file may name any node.
                 if (ids[v] as usize) < graph.n && !self.opened.contains(ids[v]) {
-                    self.pool.offer(Candidate::new(estimates[v], ids[v]));
+                    self.pool.offer(graph.isa, Candidate::new(estimates[v], ids[v]));
                 }
             }
         }
