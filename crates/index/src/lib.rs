@@ -7,6 +7,7 @@
 
 mod array;
 mod build;
+mod candidate;
 mod distance;
 mod file;
 mod hnsw;

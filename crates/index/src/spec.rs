@@ -85,8 +85,7 @@ pub enum ParseSpecError {
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 5] =
-        ["Flat", "HNSW16", "HNSW8_efc100", "SymQG32", "SymQG64_efc100"];
+    pub const EXAMPLES: [&'static str; 5] = ["Flat", "HNSW16", "HNSW8_efc100", "SymQG32", "SymQG64_efc100"];
 
     /// The exact scan.
     pub const FLAT: Self = Self { layout: Layout::Scan };
@@ -267,7 +266,10 @@ mod tests {
         assert!(why("HNSW16_efc").starts_with("\"\" is no count for the construction beam"));
         assert!(why("HNSW99999999999").contains("is no count"));
         assert!(why("HNSW+16").contains("is no count"));
-        assert_eq!(why("SymQG16"), "SymQG16: a node has a multiple of 32 neighbours, at most 512; 32 suits most data");
+        assert_eq!(
+            why("SymQG16"),
+            "SymQG16: a node has a multiple of 32 neighbours, at most 512; 32 suits most data"
+        );
         assert!(why("SymQG64_efc50").contains("must hold at least the 64 neighbours"));
         assert!(why("SymQG").starts_with("\"\" is no count for the neighbours of a node"));
         assert!(why("HNSW300").contains("HNSW300_efc200"));

@@ -8,11 +8,11 @@
 //! A list holds links that point in different directions, nearest first, then spare ones, marked, that another
 //! link makes less useful: they cost nothing, since a block is compared as a whole, and a list is always full.
 
-use super::pool::Candidate;
 use super::rotation::Rotation;
 use super::rows::{Edge, Shape};
 use super::walk::{Graph, Rest, Walk, walk_all};
 use super::words::Words;
+use crate::candidate::Candidate;
 use crate::spec::SymqgSpec;
 use data::{Metric, Rows};
 use kernels::{Isa, SplitMix64};
@@ -27,7 +27,7 @@ const ROUND: usize = 1 << 17;
 /// Nodes whose walks one thread runs at a time.
 const GROUP: usize = 64;
 /// A link hides candidates that it is nearer to, by this factor of squared distances, than their node is.
-const ALPHA: f32 = 1.2;
+const ALPHA: f32 = 1.1;
 
 /// A graph under construction; distances are squared Euclidean ones.
 pub(super) struct Builder<'a> {
@@ -65,7 +65,8 @@ pub(super) fn mean(rows: Rows<'_, f32>) -> Vec<f32> {
 /// All rows rotated: `n x rotated` values.
 pub(super) fn rotate_all(rotation: &Rotation, rows: Rows<'_, f32>, shape: Shape) -> Vec<f32> {
     let mut rotated = vec![0.0; rows.len() * shape.rotated()];
-    let both = rotated.par_chunks_exact_mut(shape.rotated()).zip(rows.as_slice().par_chunks_exact(rows.dim()));
+    let both =
+        rotated.par_chunks_exact_mut(shape.rotated()).zip(rows.as_slice().par_chunks_exact(rows.dim()));
     both.for_each(|(out, row)| rotation.apply(row, out));
     rotated
 }
@@ -82,12 +83,7 @@ pub(super) fn unlinked(rows: Rows<'_, f32>, shape: Shape) -> io::Result<Words> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(
-        rows: Rows<'_, f32>,
-        shape: Shape,
-        rotated: &'a [f32],
-        entry: u32,
-    ) -> io::Result<Self> {
+    pub(super) fn new(rows: Rows<'_, f32>, shape: Shape, rotated: &'a [f32], entry: u32) -> io::Result<Self> {
         Ok(Self {
             shape,
             isa: Isa::current(),

@@ -79,9 +79,8 @@ impl Symqg {
             Metric::L2 => linked(spec, rows, shape, &mean, &rotation, seed, progress),
             Metric::Dot => linked_by_dot(spec, rows, shape, &rotation, seed, progress),
         };
-        let (words, entry) = made.map_err(|_| BuildError::Memory {
-            bytes: 4 * rows.len() as u64 * shape.stride() as u64,
-        })?;
+        let (words, entry) =
+            made.map_err(|_| BuildError::Memory { bytes: 4 * rows.len() as u64 * shape.stride() as u64 })?;
         let frame = frame(entry, shape, &rotation);
         Ok(Self { spec, metric, shape, n: rows.len(), words, rotation, entry, frame, rest: Rest::default() })
     }
@@ -356,9 +355,6 @@ impl Index for Symqg {
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
-        vec![
-            Part::new(PartKind::FusedFrame, &self.frame),
-            Part::new(PartKind::FusedRows, &self.words),
-        ]
+        vec![Part::new(PartKind::FusedFrame, &self.frame), Part::new(PartKind::FusedRows, &self.words)]
     }
 }

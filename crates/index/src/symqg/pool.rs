@@ -1,52 +1,7 @@
 //! What a walk remembers: the candidates in order and the nodes it opened.
 
+use crate::candidate::Candidate;
 use kernels::{Isa, SortedKeys};
-
-/// A candidate as one integer: the order of its distance in the high half, then its id, then a mark in the lowest
-/// bit. Integers compare as `(distance, id)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Candidate(u64);
-
-const SIGN: u32 = 1 << 31;
-
-impl Candidate {
-    /// After every other: no row has its number.
-    pub(super) const NONE: Self = Self(u64::MAX);
-
-    #[inline]
-    pub(super) fn new(distance: f32, id: u32) -> Self {
-        let bits = distance.to_bits();
-        let order = if bits & SIGN == 0 { bits | SIGN } else { !bits };
-        Self(u64::from(order) << 32 | u64::from(id) << 1)
-    }
-
-    #[inline]
-    pub(super) fn distance(self) -> f32 {
-        let order = (self.0 >> 32) as u32;
-        f32::from_bits(if order & SIGN == 0 { !order } else { order & !SIGN })
-    }
-
-    #[inline]
-    pub(super) fn id(self) -> u32 {
-        self.0 as u32 >> 1
-    }
-
-    /// The same with its mark set.
-    #[inline]
-    pub(super) fn marked(self) -> Self {
-        Self(self.0 | 1)
-    }
-
-    #[inline]
-    pub(super) fn is_marked(self) -> bool {
-        self.0 & 1 == 1
-    }
-
-    #[inline]
-    pub(super) fn unmarked(self) -> Self {
-        Self(self.0 & !1)
-    }
-}
 
 /// The nearest candidates by estimate, at most `width`, in order; marked ones were opened. A node may be there
 /// several times, with estimates from several neighbours: the least of them counts, as in the source.
@@ -69,11 +24,24 @@ impl Pool {
         self.sorted.bound().map_or(f32::MAX, |key| Candidate(key).distance())
     }
 
+    /// Whether a candidate is among the nearest.
+    #[inline]
+    pub(super) fn takes(&self, candidate: Candidate) -> bool {
+        self.sorted.bound().is_none_or(|bound| candidate.0 < bound)
+    }
+
     #[inline]
     pub(super) fn offer(&mut self, isa: Isa, candidate: Candidate) {
         if let Some(at) = self.sorted.offer(isa, candidate.0) {
             self.next = self.next.min(at);
         }
+    }
+
+    /// The node that would be opened next.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<u32> {
+        let waiting = self.sorted.as_slice().get(self.next..)?;
+        waiting.iter().map(|&key| Candidate(key)).find(|candidate| !candidate.is_marked()).map(Candidate::id)
     }
 
     /// The nearest candidate that waits; it counts as opened now.
@@ -159,14 +127,6 @@ mod tests {
     use std::collections::HashSet;
 
     proptest! {
-        #[test]
-        fn candidates_order_as_distance_then_id(a: f32, b: f32, i in 0u32..1 << 31, j in 0u32..1 << 31) {
-            let (x, y) = (Candidate::new(a, i), Candidate::new(b, j));
-            prop_assert_eq!(x.cmp(&y), a.total_cmp(&b).then(i.cmp(&j)));
-            prop_assert_eq!((x.distance().to_bits(), x.id()), (a.to_bits(), i));
-            prop_assert!(!x.is_marked() && x.marked().is_marked() && x.marked().unmarked() == x);
-        }
-
         #[test]
         fn a_pool_keeps_and_opens_the_nearest_first(
             offers in prop::collection::vec((0u8..20, 0u32..50), 0..60), width in 1usize..10,

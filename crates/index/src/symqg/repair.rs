@@ -2,8 +2,8 @@
 //! drop the last link to a node.
 
 use super::build::Builder;
-use super::pool::Candidate;
 use super::walk::{Walk, walk_all};
+use crate::candidate::Candidate;
 use rayon::prelude::*;
 use std::collections::HashSet;
 
@@ -26,8 +26,11 @@ impl Builder<'_> {
             near.extend(self.list(near[at]).iter().map(|link| link.id()).filter(|&id| seen.insert(id)));
             at += 1;
         }
-        near.extend((0..self.len() as u32).filter(|&id| seen.insert(id)).take(full.saturating_sub(near.len())));
-        let spare = near[list.len()..full].iter().map(|&id| Candidate::new(self.between(node, id), id).marked());
+        near.extend(
+            (0..self.len() as u32).filter(|&id| seen.insert(id)).take(full.saturating_sub(near.len())),
+        );
+        let spare =
+            near[list.len()..full].iter().map(|&id| Candidate::new(self.between(node, id), id).marked());
         list.iter().copied().chain(spare).collect()
     }
 
@@ -60,7 +63,13 @@ impl Builder<'_> {
 
     /// Reachable nodes at their distances from `node`, nearest first as far as a walk finds them; the entry at
     /// least.
-    fn reached_near(&self, node: u32, beam: usize, reached: &[bool], walks: &mut Vec<Walk>) -> Vec<Candidate> {
+    fn reached_near(
+        &self,
+        node: u32,
+        beam: usize,
+        reached: &[bool],
+        walks: &mut Vec<Walk>,
+    ) -> Vec<Candidate> {
         let graph = self.graph();
         let mut near = Vec::new();
         let begin = |_, walk: &mut Walk| self.begin(walk, node, beam);

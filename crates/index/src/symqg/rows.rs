@@ -128,7 +128,9 @@ impl Shape {
     pub(super) fn distance(self, isa: Isa, metric: Metric, query: &Vector, row: &[u32]) -> f32 {
         let words = &row[..self.vector()];
         match (query, metric) {
-            (Vector::Bytes(query), Metric::L2) => isa.l2_bytes(query, bytemuck::cast_slice::<u32, u8>(words)) as f32,
+            (Vector::Bytes(query), Metric::L2) => {
+                isa.l2_bytes(query, bytemuck::cast_slice::<u32, u8>(words)) as f32
+            }
             (Vector::Bytes(query), Metric::Dot) => {
                 0.0 - isa.dot_bytes(query, bytemuck::cast_slice::<u32, u8>(words)) as f32
             }
@@ -149,11 +151,7 @@ impl Shape {
         let block = &row[self.at(b)..][..self.block()];
         let (signs, rest) = block.split_at(self.signs());
         let (add, rest) = rest.split_at(NUMBERS);
-        SignBlock {
-            signs: bytemuck::cast_slice(signs),
-            add: numbers(add),
-            scale: numbers(&rest[..NUMBERS]),
-        }
+        SignBlock { signs: bytemuck::cast_slice(signs), add: numbers(add), scale: numbers(&rest[..NUMBERS]) }
     }
 
     /// The ids of block `b` of a row.
@@ -171,13 +169,21 @@ impl Shape {
         let (b, v) = (slot / BLOCK, slot % BLOCK);
         let numbers = self.at(b) + self.signs();
         bytemuck::cast_slice_mut::<u32, u16>(&mut row[numbers..numbers + NUMBERS])[v] = short(add);
-        bytemuck::cast_slice_mut::<u32, u16>(&mut row[numbers + NUMBERS..numbers + 2 * NUMBERS])[v] = short(scale);
+        bytemuck::cast_slice_mut::<u32, u16>(&mut row[numbers + NUMBERS..numbers + 2 * NUMBERS])[v] =
+            short(scale);
         row[self.at(b + 1) - IDS + v] = id;
     }
 
     /// Writes a neighbour into a slot: `p` and `v` are the node and the neighbour less the mean and rotated,
     /// `lean` is `<p, v - p>` of the vectors as they were (read for inner products alone).
-    pub(super) fn set_neighbour(self, row: &mut [u32], slot: usize, id: u32, metric: Metric, edge: &Edge<'_>) {
+    pub(super) fn set_neighbour(
+        self,
+        row: &mut [u32],
+        slot: usize,
+        id: u32,
+        metric: Metric,
+        edge: &Edge<'_>,
+    ) {
         let Edge { isa, p, v, lean } = *edge;
         let residual: Vec<f32> = v.iter().zip(p).map(|(v, p)| v - p).collect();
         let [norm, sizes, along] = isa.sign_sums(&residual, p);

@@ -3,8 +3,9 @@
 //! Several walks take turns on one core: each opens one node and asks for the row of the next, which arrives while
 //! the others work. What a walk finds does not depend on the company it has.
 
-use super::pool::{Candidate, Opened, Pool};
+use super::pool::{Opened, Pool};
 use super::rows::{Shape, Vector};
+use crate::candidate::Candidate;
 use crate::search::Stats;
 use data::{Hit, Id, Metric};
 use kernels::Isa;
@@ -101,8 +102,11 @@ impl Walk {
     }
 
     /// Opens the node that the walk stands at and moves to the next; false when there is none.
+    ///
+    /// A walk that is `alone` also asks for the row that it would open after the next: it often does, and there is
+    /// nobody else to work while that row arrives.
     #[inline]
-    fn step(&mut self, graph: &Graph<'_>, keep: Keep<'_>) -> bool {
+    fn step(&mut self, graph: &Graph<'_>, keep: Keep<'_>, alone: bool) -> bool {
         let (shape, row) = (graph.shape, graph.row(self.here));
         let exact = shape.distance(graph.isa, graph.metric, &self.query, row);
         self.stats.hops += 1;
@@ -120,8 +124,11 @@ impl Walk {
                 let v = near.trailing_zeros() as usize;
                 near &= near - 1;
                 // A damaged file may name any node.
-                if (ids[v] as usize) < graph.n && !self.opened.contains(ids[v]) {
-                    self.pool.offer(graph.isa, Candidate::new(estimates[v], ids[v]));
+                let candidate = Candidate::new(estimates[v], ids[v]);
+                // The bound may have come down since; a damaged file may name any node.
+                if self.pool.takes(candidate) && (ids[v] as usize) < graph.n && !self.opened.contains(ids[v])
+                {
+                    self.pool.offer(graph.isa, candidate);
                 }
             }
         }
@@ -129,6 +136,9 @@ impl Walk {
             if self.opened.insert(next) {
                 self.here = next;
                 graph.prefetch(next);
+                if alone && let Some(after) = self.pool.peek() {
+                    graph.prefetch(after);
+                }
                 return true;
             }
         }
@@ -154,7 +164,7 @@ pub(super) fn walk_all(
     while !active.is_empty() {
         let mut at = 0;
         while at < active.len() {
-            if walks[at].step(graph, keep) {
+            if walks[at].step(graph, keep, active.len() == 1) {
                 at += 1;
                 continue;
             }

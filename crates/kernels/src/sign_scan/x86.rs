@@ -69,7 +69,8 @@ pub(super) unsafe fn estimate_256(
     unsafe {
         let mut sums = [_mm256_setzero_si256(); 4];
         for (group, lines) in table.lines.chunks(FITS).enumerate() {
-            let found = sums_256(lines.as_ptr().cast(), block.signs.as_ptr().add(64 * FITS * group), lines.len());
+            let found =
+                sums_256(lines.as_ptr().cast(), block.signs.as_ptr().add(64 * FITS * group), lines.len());
             for (half, found) in found.into_iter().enumerate() {
                 let near = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(found));
                 let far = _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(found));
