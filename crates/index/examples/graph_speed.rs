@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let start = ProcessTime::now();
     let index = build(&spec.parse::<Spec>()?, base, Metric::L2, 1, &|_, _| {})?;
     let built = start.elapsed().as_secs_f64();
-    let bytes: usize = index.parts().iter().map(|part| part.len()).sum();
+    let bytes: usize = index.parts().iter().map(deepembed_index::Part::len).sum();
     println!("{spec}\tbuilt in {built:.1} CPU s\t{} bytes a vector", bytes as f64 / base.len() as f64);
     // Searches run within the one thread of a pool, so that no call waits to be handed over to it.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;

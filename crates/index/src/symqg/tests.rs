@@ -100,3 +100,28 @@ fn a_row_takes_the_bytes_it_should() {
     assert_eq!(Shape { dim: 128, degree: 32, bytes: false }.stride() * 4, 512 + 768);
     assert_eq!(Shape { dim: 100, degree: 64, bytes: true }.stride() * 4, 128 + 2 * 768);
 }
+
+#[test]
+fn few_equal_and_narrow_rows_are_found() {
+    for (n, dim, kinds) in
+        [(1, 1, 1), (2, 1, 2), (33, 7, 1), (34, 65, 3), (500, 1, 1), (500, 2, 2), (700, 1, 700)]
+    {
+        let values: Vec<f32> = (0..n * dim).map(|i| (i / dim % kinds) as f32 - 1.5).collect();
+        let rows = Rows::new(&values, dim).unwrap();
+        for metric in [Metric::L2, Metric::Dot] {
+            let index: Box<dyn Index> = Box::new(built(&values, dim, metric));
+            let mut hits = Hits::default();
+            let request = Request::top(NonZeroUsize::new(10).unwrap());
+            index.search(rows, &request, &mut hits).unwrap();
+            for (query, hits) in rows.iter().zip(hits.iter()) {
+                assert_eq!(hits.len(), n.min(10), "{n} x {dim} of {kinds}");
+                let least = rows.iter().map(|row| match metric {
+                    Metric::L2 => kernels::l2(query, row),
+                    Metric::Dot => -kernels::dot(query, row),
+                });
+                let least = least.min_by(f32::total_cmp).unwrap();
+                assert_eq!(hits[0].distance, least, "{metric} {n} x {dim} of {kinds}");
+            }
+        }
+    }
+}
