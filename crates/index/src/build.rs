@@ -3,6 +3,7 @@
 use crate::hnsw::Hnsw;
 use crate::lists::Lists;
 use crate::scan::Scan;
+use crate::symqg::Symqg;
 use crate::vectors::Vectors;
 use crate::{Index, Layout, Spec};
 use data::{Metric, Rows};
@@ -43,6 +44,12 @@ pub enum BuildError {
     /// The code cannot be written.
     #[error("the trained code cannot be written: {0}")]
     Code(String),
+    /// The operating system gives no memory.
+    #[error("the rows need {bytes} bytes of memory, which this machine does not give; index fewer of them")]
+    Memory {
+        /// Bytes asked for.
+        bytes: u64,
+    },
 }
 
 /// Builds the index that `spec` describes from `rows`, which are copied; row `i` gets id `i`.
@@ -51,7 +58,7 @@ pub enum BuildError {
 /// done and the rows in all, from the calling thread.
 ///
 /// # Errors
-/// When there is no row, there are too many, or one holds a value that is not finite.
+/// When there is no row, there are too many, one holds a value that is not finite, or memory runs out.
 pub fn build(
     spec: &Spec,
     rows: Rows<'_, f32>,
@@ -75,5 +82,6 @@ pub fn build(
         }
         &Layout::Hnsw(shape) => Box::new(Hnsw::build(shape, Vectors::copy(rows), metric, seed, progress)),
         Layout::Lists(lists) => Box::new(Lists::build(lists, rows, metric, seed, progress)?),
+        &Layout::Symqg(shape) => Box::new(Symqg::build(shape, rows, metric, seed, progress)?),
     })
 }

@@ -7,6 +7,7 @@
 
 mod array;
 mod build;
+mod candidate;
 mod distance;
 mod file;
 mod hnsw;
@@ -16,6 +17,7 @@ mod recall;
 mod scan;
 mod search;
 mod spec;
+mod symqg;
 mod vectors;
 
 pub use build::{BuildError, build};
@@ -23,4 +25,4 @@ pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, sav
 pub use provenance::{MadeBy, ModelMismatch, Provenance};
 pub use recall::recall;
 pub use search::{Effort, Filter, Index, Request, SearchError, Stats};
-pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Spec};
+pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Spec, SymqgSpec};

@@ -1,12 +1,12 @@
 //! An index is a sentence: one line says how it is made.
 //!
 //! ```text
-//! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | {change ","} [lists ","] code ["," refine]
+//! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | "SymQG" degree ["_efc" beam] | {change ","} [lists ","] code ["," refine]
 //! lists  := "IVF" cells ["_res"]
 //! refine := "Refine(" code ")"
 //! ```
 //! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
-//! that finds them (`efConstruction`). `cells` are the lists that rows are put into by their nearest
+//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has. `cells` are the lists that rows are put into by their nearest
 //! centroid; with `_res` codes hold what is left of a row without its centroid. Changes and codes are those
 //! of [`quant::Spec`]. Of faiss's spellings, `HNSW32,Flat`, `RFlat` for `Refine(Flat)` and the `r` of
 //! `PQ16x4fsr` for `_res` are taken.
@@ -30,6 +30,8 @@ pub enum Layout {
     Scan,
     /// A layered graph of near neighbours.
     Hnsw(HnswSpec),
+    /// A graph whose nodes hold their neighbours' codes.
+    Symqg(SymqgSpec),
     /// Codes in lists, of which a search visits some; or in a single one.
     Lists(ListsSpec),
 }
@@ -52,6 +54,13 @@ pub struct CellsSpec {
     pub count: u32,
     /// Whether codes hold rows less their centroid.
     pub residual: bool,
+}
+
+/// The shape of a SymphonyQG graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SymqgSpec {
+    degree: u32,
+    construction: u32,
 }
 
 /// The shape of an HNSW graph.
@@ -95,12 +104,33 @@ pub enum ParseSpecError {
         /// The beam asked for.
         construction: u32,
     },
+    /// Neighbours are compared in blocks of 32.
+    #[error("SymQG{0}: a node has a multiple of 32 neighbours, at most {max}; 32 suits most data",
+            max = SymqgSpec::MAX_DEGREE)]
+    Degree(u32),
+    /// The construction beam cannot offer the neighbours, or is absurd.
+    #[error("SymQG{degree}_efc{construction}: the construction beam must hold at least the {degree} \
+             neighbours and at most {max} rows", max = HnswSpec::MAX_CONSTRUCTION)]
+    Beam {
+        /// Neighbours asked for.
+        degree: u32,
+        /// The beam asked for.
+        construction: u32,
+    },
 }
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 6] =
-        ["Flat", "HNSW16", "HNSW8_efc100", "SQ8", "IVF16,Flat", "IVF8_res,SQ4,Refine(F16)"];
+    pub const EXAMPLES: [&'static str; 8] = [
+        "Flat",
+        "HNSW16",
+        "HNSW8_efc100",
+        "SymQG32",
+        "SymQG64_efc100",
+        "SQ8",
+        "IVF16,Flat",
+        "IVF8_res,SQ4,Refine(F16)",
+    ];
 
     /// The exact scan.
     pub const FLAT: Self = Self { layout: Layout::Scan };
@@ -225,6 +255,37 @@ impl fmt::Display for ListsSpec {
     }
 }
 
+impl SymqgSpec {
+    /// Most neighbours of a node.
+    pub const MAX_DEGREE: u32 = 512;
+
+    /// A graph whose nodes have `degree` neighbours, found by walks of width `construction`.
+    ///
+    /// # Errors
+    /// When a value is out of range.
+    pub fn new(degree: u32, construction: u32) -> Result<Self, ParseSpecError> {
+        if !degree.is_multiple_of(32) || !(32..=Self::MAX_DEGREE).contains(&degree) {
+            return Err(ParseSpecError::Degree(degree));
+        }
+        if !(degree..=HnswSpec::MAX_CONSTRUCTION).contains(&construction) {
+            return Err(ParseSpecError::Beam { degree, construction });
+        }
+        Ok(Self { degree, construction })
+    }
+
+    /// Neighbours of a node.
+    #[must_use]
+    pub fn degree(self) -> usize {
+        self.degree as usize
+    }
+
+    /// Width of the walk that finds a node's neighbours.
+    #[must_use]
+    pub fn construction(self) -> usize {
+        self.construction as usize
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.layout {
@@ -233,6 +294,10 @@ impl fmt::Display for Spec {
                 write!(f, "HNSW{links}")
             }
             Layout::Hnsw(HnswSpec { links, construction }) => write!(f, "HNSW{links}_efc{construction}"),
+            Layout::Symqg(SymqgSpec { degree, construction: HnswSpec::CONSTRUCTION }) => {
+                write!(f, "SymQG{degree}")
+            }
+            Layout::Symqg(SymqgSpec { degree, construction }) => write!(f, "SymQG{degree}_efc{construction}"),
             Layout::Lists(lists) => lists.fmt(f),
         }
     }
@@ -245,15 +310,26 @@ impl FromStr for Spec {
         if line == "Flat" {
             return Ok(Self::FLAT);
         }
+        if let Some(shape) = line.strip_prefix("SymQG") {
+            let (degree, beam) = shape_and_beam(shape, "the neighbours of a node")?;
+            return Ok(Self { layout: Layout::Symqg(SymqgSpec::new(degree, beam)?) });
+        }
         let Some(shape) = line.strip_suffix(",Flat").unwrap_or(line).strip_prefix("HNSW") else {
             return Ok(Self { layout: Layout::Lists(ListsSpec::parse(line)?) });
         };
-        let (links, construction) = match shape.split_once("_efc") {
-            Some((links, beam)) => (links, count("the construction beam", beam)?),
-            None => (shape, HnswSpec::CONSTRUCTION),
-        };
-        let layout = Layout::Hnsw(HnswSpec::new(count("the links of a node", links)?, construction)?);
-        Ok(Self { layout })
+        let (links, construction) = shape_and_beam(shape, "the links of a node")?;
+        Ok(Self { layout: Layout::Hnsw(HnswSpec::new(links, construction)?) })
+    }
+}
+
+/// A count and the construction beam after it.
+fn shape_and_beam(text: &str, what: &'static str) -> Result<(u32, u32), ParseSpecError> {
+    match text.split_once("_efc") {
+        Some((first, beam)) => {
+            let beam = count("the construction beam", beam)?;
+            Ok((count(what, first)?, beam))
+        }
+        None => Ok((count(what, text)?, HnswSpec::CONSTRUCTION)),
     }
 }
 
@@ -287,7 +363,10 @@ mod tests {
         let hnsw = (2..=HnswSpec::MAX_LINKS)
             .prop_flat_map(|links| (Just(links), links..=HnswSpec::MAX_CONSTRUCTION))
             .prop_map(|(links, beam)| Layout::Hnsw(HnswSpec::new(links, beam).unwrap()));
-        let layout = prop_oneof![Just(Layout::Scan), hnsw, lists()];
+        let symqg = (1..=SymqgSpec::MAX_DEGREE / 32)
+            .prop_flat_map(|blocks| (Just(32 * blocks), 32 * blocks..=HnswSpec::MAX_CONSTRUCTION))
+            .prop_map(|(degree, beam)| Layout::Symqg(SymqgSpec::new(degree, beam).unwrap()));
+        let layout = prop_oneof![Just(Layout::Scan), hnsw, symqg, lists()];
         // The plain scan has one spelling.
         layout
             .prop_map(|layout| Spec { layout })
@@ -301,7 +380,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_panics(line in "(HNSW|Flat|IVF8|IVF)?[0-9A-Za-z_,+ ()-]{0,12}(,Flat|,PQ8|,RFlat)?") {
+        fn no_line_panics(line in "(HNSW|SymQG|Flat|IVF8|IVF)?[0-9A-Za-z_,+ ()-]{0,12}(,Flat|,PQ8|,RFlat)?") {
             if let Ok(spec) = line.parse::<Spec>() {
                 prop_assert_eq!(spec.to_string().parse(), Ok(spec));
             }
@@ -336,6 +415,12 @@ mod tests {
         assert!(why("HNSW16_efc").starts_with("\"\" is no count for the construction beam"));
         assert!(why("HNSW99999999999").contains("is no count"));
         assert!(why("HNSW+16").contains("is no count"));
+        assert_eq!(
+            why("SymQG16"),
+            "SymQG16: a node has a multiple of 32 neighbours, at most 512; 32 suits most data"
+        );
+        assert!(why("SymQG64_efc50").contains("must hold at least the 64 neighbours"));
+        assert!(why("SymQG").starts_with("\"\" is no count for the neighbours of a node"));
         assert!(why("HNSW300").contains("HNSW300_efc200"));
     }
 }

@@ -5,6 +5,7 @@
 //! | rows of `f32`, 16-bit floats, bytes and nibbles | [`distance`], [`halves`], [`integers`] |
 //! | bits, and codes of few bits a dimension | [`hamming`], [`bit_planes`] |
 //! | product-quantization codes of 4 and 8 bits | [`fast_scan`], [`byte_scan`] |
+//! | signs of a graph node's neighbours | [`sign_scan`] |
 //! | the k nearest | [`TopK`] (few), [`Reservoir`] (many), [`CountingTopK`] (small integers), [`l2_nearest`] |
 //!
 //! Kernels are methods of [`Isa`]: fetch [`Isa::current`] once a query, outside of loops.
@@ -36,6 +37,8 @@ mod prefetch;
 mod random;
 mod reservoir;
 mod select;
+pub mod sign_scan;
+mod sorted;
 mod top_k;
 mod widest;
 #[cfg(target_arch = "x86_64")]
@@ -60,4 +63,5 @@ pub use prefetch::prefetch;
 pub use random::SplitMix64;
 pub use reservoir::Reservoir;
 pub use select::{below, least_sum};
+pub use sorted::SortedKeys;
 pub use top_k::TopK;

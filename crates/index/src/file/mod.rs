@@ -22,6 +22,7 @@ pub use sections::{Part, PartKind};
 use crate::hnsw::Hnsw;
 use crate::lists::Lists;
 use crate::scan::Scan;
+use crate::symqg::Symqg;
 use crate::{Index, Layout, MadeBy, ParseSpecError, Provenance};
 use data::{Map, write_atomic};
 use sections::Entry;
@@ -276,6 +277,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
         Layout::Scan => Box::new(Scan::open(&sections)?),
         &Layout::Hnsw(shape) => Box::new(Hnsw::open(shape, &sections)?),
         Layout::Lists(lists) => Box::new(Lists::open(lists, &sections)?),
+        &Layout::Symqg(shape) => Box::new(Symqg::open(shape, &sections)?),
     };
     Ok(Opened { index, provenance, file })
 }

@@ -44,6 +44,10 @@ pub enum PartKind {
     FinerCode = 14,
     /// `n x code_len` bytes in the order of the lists.
     FinerCodes = 15,
+    /// `n x stride` words (`u32`): a row each of a fused graph, its vector, then its neighbours' codes.
+    FusedRows = 16,
+    /// Of a fused graph (`u32`): the entry, the bytes of a vector's value (1 or 4), the mean and the rotation.
+    FusedFrame = 17,
 }
 
 /// One array of an index, as its file holds it.
@@ -61,8 +65,15 @@ impl<'a> Part<'a> {
     }
 
     /// Bytes of the array.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether the array has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 }
 
@@ -181,6 +192,11 @@ impl<'a> Sections<'a> {
     /// How the rows are compared.
     pub(crate) fn metric(&self) -> Metric {
         self.head.metric
+    }
+
+    /// Rows, and values a row.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.head.rows, self.head.dim)
     }
 
     /// The rows.

@@ -1,41 +1,10 @@
 //! What a graph search remembers: its candidates in order and the nodes it has seen.
 
+pub(crate) use crate::candidate::Candidate;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-/// A candidate as one integer: the distance's order in the high half, then the id, then a mark in the
-/// lowest bit that tells whether its links were followed. Integers compare as `(distance, id)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Candidate(u64);
-
-const SIGN: u32 = 1 << 31;
-
-impl Candidate {
-    #[inline]
-    pub(crate) fn new(distance: f32, id: u32) -> Self {
-        let bits = distance.to_bits();
-        let order = if bits & SIGN == 0 { bits | SIGN } else { !bits };
-        Self(u64::from(order) << 32 | u64::from(id) << 1)
-    }
-
-    #[inline]
-    pub(crate) fn distance(self) -> f32 {
-        let order = (self.0 >> 32) as u32;
-        f32::from_bits(if order & SIGN == 0 { !order } else { order & !SIGN })
-    }
-
-    #[inline]
-    pub(crate) fn id(self) -> u32 {
-        self.0 as u32 >> 1
-    }
-
-    #[inline]
-    fn is_followed(self) -> bool {
-        self.0 & 1 == 1
-    }
-}
-
-/// The nearest candidates seen, at most `width`, in order.
+/// The nearest candidates seen, at most `width`, in order; marked where their links were followed.
 #[derive(Default)]
 pub(crate) struct Beam {
     sorted: Vec<Candidate>,
@@ -70,7 +39,7 @@ impl Beam {
     pub(crate) fn follow(&mut self) -> Option<u32> {
         self.skip_followed();
         let candidate = self.sorted.get_mut(self.next)?;
-        candidate.0 |= 1;
+        *candidate = candidate.marked();
         let id = candidate.id();
         self.next += 1;
         Some(id)
@@ -85,14 +54,14 @@ impl Beam {
 
     #[inline]
     fn skip_followed(&mut self) {
-        while self.sorted.get(self.next).is_some_and(|candidate| candidate.is_followed()) {
+        while self.sorted.get(self.next).is_some_and(|candidate| candidate.is_marked()) {
             self.next += 1;
         }
     }
 
     /// The candidates kept, nearest first.
     pub(crate) fn nearest(&self) -> impl Iterator<Item = Candidate> {
-        self.sorted.iter().map(|candidate| Candidate(candidate.0 & !1))
+        self.sorted.iter().map(|candidate| candidate.unmarked())
     }
 }
 
@@ -187,13 +156,6 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #[test]
-        fn candidates_order_as_distance_then_id(a: f32, b: f32, i in 0u32..1 << 31, j in 0u32..1 << 31) {
-            let (x, y) = (Candidate::new(a, i), Candidate::new(b, j));
-            prop_assert_eq!(x.cmp(&y), a.total_cmp(&b).then(i.cmp(&j)));
-            prop_assert_eq!((x.distance().to_bits(), x.id()), (a.to_bits(), i));
-        }
-
         #[test]
         fn a_beam_follows_the_nearest_first(offers in prop::collection::vec((0u8..20, 0u32..50), 0..60)) {
             // All offered at once: what is followed is the sorted beam.
