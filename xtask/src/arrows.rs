@@ -9,7 +9,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("kernels", &[]),
     ("data", &[]),
     ("eval", &["data", "kernels"]),
-    ("index", &["data", "kernels"]),
+    ("index", &["data", "kernels", "quant"]),
     ("quant", &["data", "kernels"]),
     ("neural", &["data", "kernels"]),
     ("serve", &["data", "index"]),
