@@ -143,7 +143,7 @@ impl dyn Index + '_ {
 
     /// Finds the nearest rows of each query; `hits` is emptied, then holds one list a query.
     ///
-    /// A list is shorter than `k` only where fewer rows pass the filter.
+    /// A list is shorter than `k` only where fewer rows pass the filter, or lie in the lists that are visited.
     ///
     /// # Errors
     /// When the queries have another dimension than the rows or hold a value that is not finite, or

@@ -187,7 +187,7 @@ impl Lists {
         stats: &mut Stats,
     ) -> Vec<(f32, u64)> {
         let Some(keep) = plan.keep else { return found };
-        let wanted = plan.k * plan.rerank;
+        let wanted = plan.k.saturating_mul(plan.rerank);
         let mut fetched = plan.fetch;
         loop {
             let all = found.len() < fetched;
