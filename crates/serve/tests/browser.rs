@@ -282,7 +282,7 @@ fn theme(browser: &Browser) {
     let light = browser.run(&format!("return {paper}"));
     browser.click("#theme");
     browser.wait(&format!("{paper} !== '{}'", light.as_str().unwrap()));
-    browser.run("location.reload()");
+    browser.reload();
     browser.wait(SHOWN);
     assert_ne!(browser.run(&format!("return {paper}")), light, "the choice is remembered");
     assert_eq!(browser.run("return document.getElementById('theme').getAttribute('aria-pressed')"), "true");
@@ -293,7 +293,8 @@ fn theme(browser: &Browser) {
     browser.click("#theme");
     browser.wait(&format!("{paper} === '{}'", light.as_str().unwrap()));
     browser.system_theme("dark");
-    browser.run("localStorage.clear(); location.reload()");
+    browser.run("localStorage.clear()");
+    browser.reload();
     browser.wait(SHOWN);
     assert_ne!(
         browser.run(&format!("return {paper}")),
@@ -305,7 +306,7 @@ fn theme(browser: &Browser) {
 
 fn keyboard(browser: &Browser, url: &str) {
     browser.open(&format!("{url}#/words/face"));
-    browser.run("location.reload()");
+    browser.reload();
     browser.wait(SHOWN);
     let focused = "document.activeElement";
     browser.keys("\u{e004}"); // Tab

@@ -116,6 +116,11 @@ impl Browser {
         self.command("/url", &json!({ "url": url }));
     }
 
+    /// Loads the page again and waits for it; a script's `location.reload()` returns while the old page still answers.
+    pub fn reload(&self) {
+        self.command("/refresh", &json!({}));
+    }
+
     /// The value of a script's `return`.
     pub fn run(&self, script: &str) -> Value {
         self.command("/execute/sync", &json!({ "script": script, "args": [] }))
