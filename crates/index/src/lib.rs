@@ -25,4 +25,4 @@ pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, sav
 pub use provenance::{MadeBy, ModelMismatch, Provenance};
 pub use recall::recall;
 pub use search::{Effort, Filter, Index, Request, SearchError, Stats};
-pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Spec, SymqgSpec};
+pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Partition, Spec, SymqgSpec};

@@ -81,7 +81,7 @@ pub enum SearchError {
     #[error("{spec} reads no {knob}; leave it out")]
     UnusedKnob {
         /// The index.
-        spec: Spec,
+        spec: Box<Spec>,
         /// The knob, as [`Effort`] names it.
         knob: &'static str,
     },
@@ -169,7 +169,7 @@ impl dyn Index + '_ {
     fn resolve(&self, asked: Effort) -> Result<Effort, SearchError> {
         let own = self.effort();
         let knob = |name, asked: Option<NonZeroUsize>, own: Option<NonZeroUsize>| match (asked, own) {
-            (Some(_), None) => Err(SearchError::UnusedKnob { spec: self.spec(), knob: name }),
+            (Some(_), None) => Err(SearchError::UnusedKnob { spec: Box::new(self.spec()), knob: name }),
             (asked, own) => Ok(asked.or(own)),
         };
         // Taken apart, so that a new knob cannot be forgotten here.

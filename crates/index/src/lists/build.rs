@@ -2,10 +2,10 @@
 
 use super::coarse::{self, Coarse};
 use super::finer::Finer;
+use super::spec::ListsSpec;
 use super::{Lists, Places};
 use crate::array::Array;
 use crate::build::BuildError;
-use crate::spec::ListsSpec;
 use data::{Metric, Rows};
 use quant::{Codec, Training};
 use rayon::prelude::*;
@@ -23,17 +23,18 @@ pub(super) fn build(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Lists, BuildError> {
     let (n, dim) = (rows.len(), rows.dim());
-    let lists = spec.cells.map_or(1, |cells| cells.count as usize);
+    let lists = spec.cells.as_ref().map_or(1, |cells| cells.partition.lists());
     if n < lists {
         return Err(BuildError::TooFew { rows: n, lists });
     }
-    let coarse = spec.cells.map(|_| Coarse::train(rows, lists, metric, seed));
+    let cells = spec.cells.as_ref();
+    let coarse = cells.map(|cells| Coarse::train(&cells.partition, rows, metric, seed)).transpose()?;
     let assignment = match &coarse {
         Some(coarse) => coarse.assign(rows, metric),
         None => vec![0; n],
     };
     progress(n / 4, n);
-    let residual = coarse.as_ref().filter(|_| spec.cells.is_some_and(|cells| cells.residual));
+    let residual = coarse.as_ref().filter(|_| cells.is_some_and(|cells| cells.residual));
     let sample = coarse::sample(rows, SAMPLE, seed);
     let sample = Rows::new(&sample, dim).expect("whole rows");
     let codec = match residual {

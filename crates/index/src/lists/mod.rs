@@ -9,11 +9,14 @@
 //! for each answer again. Answers are ordered by `(distance, id)`.
 //! Source: Jégou, Douze and Schmid, TPAMI 2011, section IV.
 //!
-//! Files: `build` fills the lists, `coarse` finds them, `finer` ranks again; this one answers requests.
+//! Files: `spec` names them, `build` fills the lists, `coarse` finds them, `router` lets another index find them,
+//! `finer` ranks again; this one answers requests.
 
 mod build;
 mod coarse;
 mod finer;
+mod router;
+pub(crate) mod spec;
 
 use crate::array::Array;
 use crate::build::BuildError;
@@ -90,13 +93,10 @@ impl Lists {
 
     pub(crate) fn open(spec: &ListsSpec, sections: &Sections<'_>) -> Result<Self, OpenError> {
         let (n, dim) = (sections.rows(), sections.dim());
-        let lists = spec.cells.map_or(1, |cells| cells.count as usize);
+        let lists = spec.cells.as_ref().map_or(1, |cells| cells.partition.lists());
         let trained = sections.checked_bytes(PartKind::Code)?.to_vec();
         let codec = sections.codec(&trained, &spec.code, dim)?;
-        let coarse = match spec.cells {
-            Some(_) => Some(Coarse::open(sections, lists)?),
-            None => None,
-        };
+        let coarse = spec.cells.as_ref().map(|cells| Coarse::open(&cells.partition, sections)).transpose()?;
         let places = Places {
             starts: sections.array(PartKind::ListStarts, lists.checked_add(1))?,
             offsets: sections.array(PartKind::ListOffsets, lists.checked_add(1))?,
@@ -116,7 +116,7 @@ impl Lists {
     /// The nearest by the code among the lists that `probes` names for each query: `(distance, place)`.
     fn scan(&self, queries: Rows<'_, f32>, probes: &[Vec<u32>], k: usize) -> (Vec<Vec<(f32, u64)>>, Stats) {
         let mut stats = Stats::default();
-        let residual = self.spec.cells.is_some_and(|cells| cells.residual);
+        let residual = self.spec.cells.as_ref().is_some_and(|cells| cells.residual);
         let found = queries.as_slice().chunks_exact(self.dim).zip(probes).map(|(query, probes)| {
             stats.lists += probes.len() as u64;
             let lists = probes.iter().map(|&list| (list as usize, self.places.list(list as usize)));
@@ -159,22 +159,24 @@ impl Lists {
     }
 
     /// Answers for a few queries.
-    fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> (Vec<Vec<Hit>>, Stats) {
+    fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> Result<Answers, SearchError> {
         let mut stats = Stats::default();
         let probes: Vec<Vec<u32>> = match &self.coarse {
             Some(coarse) => {
-                stats.distances += (queries.len() * self.places.lists()) as u64;
-                coarse.nearest(queries, self.metric, plan.probes)
+                let (probes, cost) = coarse.nearest(queries, self.metric, plan.probes)?;
+                stats += cost;
+                probes
             }
             None => vec![vec![0]; queries.len()],
         };
         let (found, cost) = self.scan(queries, &probes, plan.fetch);
         stats += cost;
-        let hits = queries.iter().zip(&probes).zip(found).map(|((query, probes), found)| {
+        let mut hits = Vec::with_capacity(queries.len());
+        for ((query, probes), found) in queries.iter().zip(&probes).zip(found) {
             let places = self.passing(query, probes, found, plan, &mut stats);
-            self.ranked(query, places, plan.k, &mut stats)
-        });
-        (hits.collect(), stats)
+            hits.push(self.ranked(query, places, plan.k, &mut stats));
+        }
+        Ok((hits, stats))
     }
 
     /// Those found that pass the filter; where they are too few, more are looked for in the same lists.
@@ -240,9 +242,12 @@ impl Lists {
             probes = (wider as usize).clamp(probes, lists);
             fetch = ((1.5 * fetch as f64 / share.max(1.0 / n as f64)) as usize).clamp(fetch, n + 1);
         }
-        Plan { k, rerank, probes, fetch, keep }
+        Plan { k, rerank, probes: NonZeroUsize::MIN.saturating_add(probes - 1), fetch, keep }
     }
 }
+
+/// The answers to some queries and their cost.
+type Answers = (Vec<Vec<Hit>>, Stats);
 
 /// How the queries of one request are answered.
 struct Plan<'a> {
@@ -250,7 +255,7 @@ struct Plan<'a> {
     /// Rows ranked again for each answer.
     rerank: usize,
     /// Lists visited.
-    probes: usize,
+    probes: NonZeroUsize,
     /// Rows kept by the code.
     fetch: usize,
     keep: Option<&'a (dyn Fn(Id) -> bool + Sync)>,
@@ -289,13 +294,13 @@ impl Index for Lists {
         hits: &mut Hits,
     ) -> Result<Stats, SearchError> {
         let plan = self.plan(request);
-        let answers: Vec<(Vec<Vec<Hit>>, Stats)> = queries
+        let answers: Result<Vec<Answers>, SearchError> = queries
             .as_slice()
             .par_chunks(TOGETHER * self.dim)
             .map(|queries| self.answer(Rows::new(queries, self.dim).expect("whole queries"), &plan))
             .collect();
         let mut stats = Stats::default();
-        for (lists, cost) in answers {
+        for (lists, cost) in answers? {
             lists.into_iter().for_each(|list| hits.push(list));
             stats += cost;
         }
@@ -304,7 +309,7 @@ impl Index for Lists {
 
     fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = vec![Part::new(PartKind::Code, &self.trained)];
-        parts.extend(self.coarse.as_ref().map(Coarse::part));
+        parts.extend(self.coarse.iter().flat_map(Coarse::parts));
         parts.extend([
             Part::new(PartKind::ListStarts, &self.places.starts[..]),
             Part::new(PartKind::ListOffsets, &self.places.offsets[..]),
