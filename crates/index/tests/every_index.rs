@@ -139,6 +139,35 @@ fn thread_count_changes_no_answer_and_no_count() {
 }
 
 #[test]
+fn a_query_finds_the_same_alone_and_among_others() {
+    let (values, queries) = (clustered(3000, DIM, 20, 8), clustered(150, DIM, 20, 9));
+    let (rows, queries) = (Rows::new(&values, DIM).unwrap(), Rows::new(&queries, DIM).unwrap());
+    // Codes that round, gate and estimate beside those of the examples.
+    let more = ["IVF16,PQ12x4fs,Refine(SQ8)", "IVF16_res,PQ12x4fs", "IVF16,PQ4x8ht12", "IVF16_res,PQ4x8ht12"];
+    let more =
+        more.into_iter().chain(["IVF16,RaBitQ4", "IVF16_res,RaBitQ", "OPQ4,IVF16_res,PQ4", "IVF16,Bits"]);
+    for spec in Spec::EXAMPLES.into_iter().chain(more) {
+        for metric in METRICS {
+            let index = built(spec, rows, metric, 7);
+            let probes = index.effort().probes.and(NonZeroUsize::new(7));
+            let effort = Effort { probes, ..Effort::default() };
+            let third = |id: Id| id.is_multiple_of(3);
+            for filter in [Filter::All, Filter::When(&third)] {
+                let request = Request { k: some(20), filter, effort };
+                let (together, stats) = answers(&*index, queries, &request);
+                let mut sum = Stats::default();
+                for (i, hits) in together.iter().enumerate() {
+                    let (alone, stats) = answers(&*index, queries.slice(i..i + 1), &request);
+                    assert_eq!(hits, alone.of(0), "{spec} {metric}");
+                    sum += stats;
+                }
+                assert_eq!(sum, stats, "{spec} {metric}");
+            }
+        }
+    }
+}
+
+#[test]
 fn filters_return_only_what_passes_and_all_of_it() {
     let (values, queries) = (clustered(6000, DIM, 20, 8), clustered(15, DIM, 20, 9));
     let (rows, queries) = (Rows::new(&values, DIM).unwrap(), Rows::new(&queries, DIM).unwrap());

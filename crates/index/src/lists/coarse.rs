@@ -133,12 +133,24 @@ impl Coarse {
         &self.centroids[list * self.dim..][..self.dim]
     }
 
-    /// What to look for among the residuals of a list, and what to add to their distances.
-    pub(super) fn residual(&self, query: &[f32], list: usize, metric: Metric) -> (Vec<f32>, f32) {
+    /// Appends what to look for among the residuals of a list, and gives what to add to their distances.
+    pub(super) fn residual(
+        &self,
+        query: &[f32],
+        list: usize,
+        metric: Metric,
+        residuals: &mut Vec<f32>,
+    ) -> f32 {
         let centroid = self.centroid(list);
         match metric {
-            Metric::L2 => (query.iter().zip(centroid).map(|(q, c)| q - c).collect(), 0.0),
-            Metric::Dot => (query.to_vec(), -kernels::dot(query, centroid)),
+            Metric::L2 => {
+                residuals.extend(query.iter().zip(centroid).map(|(q, c)| q - c));
+                0.0
+            }
+            Metric::Dot => {
+                residuals.extend(query);
+                -kernels::dot(query, centroid)
+            }
         }
     }
 }

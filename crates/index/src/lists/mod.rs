@@ -10,13 +10,14 @@
 //! Source: Jégou, Douze and Schmid, TPAMI 2011, section IV.
 //!
 //! Files: `spec` names them, `build` fills the lists, `coarse` finds them, `router` lets another index find them,
-//! `finer` ranks again; this one answers requests.
+//! `visit` reads them, `finer` ranks again; this one answers requests.
 
 mod build;
 mod coarse;
 mod finer;
 mod router;
 pub(crate) mod spec;
+mod visit;
 
 use crate::array::Array;
 use crate::build::BuildError;
@@ -30,13 +31,14 @@ use finer::Finer;
 use quant::Codec;
 use rayon::prelude::*;
 use std::num::NonZeroUsize;
+use visit::Visits;
 
 /// Lists visited where the request names no number: a thirty-second of them, but no fewer than this.
 const PROBES: usize = 16;
 /// Rows ranked again for each answer where the request names no number.
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
-/// Queries whose lists are looked up together.
-const TOGETHER: usize = 64;
+/// Queries of a block at most: their tables should stay in the second-level cache.
+const TOGETHER: usize = 1024;
 
 /// Codes in lists.
 pub(crate) struct Lists {
@@ -113,52 +115,12 @@ impl Lists {
         Ok(Self { spec: spec.clone(), metric: sections.metric(), dim, coarse, codec, trained, places, finer })
     }
 
-    /// The nearest by the code among the lists that `probes` names for each query: `(distance, place)`.
-    fn scan(&self, queries: Rows<'_, f32>, probes: &[Vec<u32>], k: usize) -> (Vec<Vec<(f32, u64)>>, Stats) {
-        let mut stats = Stats::default();
-        let residual = self.spec.cells.as_ref().is_some_and(|cells| cells.residual);
-        let found = queries.as_slice().chunks_exact(self.dim).zip(probes).map(|(query, probes)| {
-            stats.lists += probes.len() as u64;
-            let lists = probes.iter().map(|&list| (list as usize, self.places.list(list as usize)));
-            stats.distances += lists.clone().map(|(_, (_, len, _))| len as u64).sum::<u64>();
-            match &self.coarse {
-                Some(coarse) if residual => {
-                    let each = lists.map(|(list, part)| self.residual(coarse, query, list, part, k));
-                    let mut found: Vec<(f32, u64)> = each.flatten().collect();
-                    found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                    found.truncate(k);
-                    found
-                }
-                _ => {
-                    let query = Rows::new(query, self.dim).expect("a query is a row");
-                    let mut scanner = self.codec.scanner(query, self.metric, k);
-                    lists.for_each(|(_, (start, len, codes))| scanner.scan(codes, len, start.into()));
-                    scanner.finish().pop().unwrap_or_default()
-                }
-            }
-        });
-        (found.collect(), stats)
+    /// Whether codes hold rows less their centroid.
+    fn residual(&self) -> bool {
+        self.spec.cells.as_ref().is_some_and(|cells| cells.residual)
     }
 
-    /// The nearest of one list whose codes hold residuals.
-    fn residual(
-        &self,
-        coarse: &Coarse,
-        query: &[f32],
-        list: usize,
-        (start, len, codes): (u32, usize, &[u8]),
-        k: usize,
-    ) -> Vec<(f32, u64)> {
-        let (query, base) = coarse.residual(query, list, self.metric);
-        let query = Rows::new(&query, self.dim).expect("a query is a row");
-        let mut scanner = self.codec.scanner(query, self.metric, k);
-        scanner.scan(codes, len, start.into());
-        let mut found = scanner.finish().pop().unwrap_or_default();
-        found.iter_mut().for_each(|(distance, _)| *distance += base);
-        found
-    }
-
-    /// Answers for a few queries.
+    /// Answers for a block of queries.
     fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> Result<Answers, SearchError> {
         let mut stats = Stats::default();
         let probes: Vec<Vec<u32>> = match &self.coarse {
@@ -169,7 +131,7 @@ impl Lists {
             }
             None => vec![vec![0]; queries.len()],
         };
-        let (found, cost) = self.scan(queries, &probes, plan.fetch);
+        let (found, cost) = self.scan(queries, &Visits::new(&probes), plan.fetch);
         stats += cost;
         let mut hits = Vec::with_capacity(queries.len());
         for ((query, probes), found) in queries.iter().zip(&probes).zip(found) {
@@ -201,7 +163,7 @@ impl Lists {
             }
             fetched = fetched.saturating_mul(8).min(self.places.ids.len() + 1);
             let query = Rows::new(query, self.dim).expect("a query is a row");
-            let (again, cost) = self.scan(query, &[probes.to_vec()], fetched);
+            let (again, cost) = self.scan(query, &Visits::new(&[probes.to_vec()]), fetched);
             *stats += cost;
             found = again.into_iter().next().unwrap_or_default();
         }
@@ -294,9 +256,10 @@ impl Index for Lists {
         hits: &mut Hits,
     ) -> Result<Stats, SearchError> {
         let plan = self.plan(request);
+        let block = queries.len().div_ceil(rayon::current_num_threads()).clamp(1, TOGETHER);
         let answers: Result<Vec<Answers>, SearchError> = queries
             .as_slice()
-            .par_chunks(TOGETHER * self.dim)
+            .par_chunks(block * self.dim)
             .map(|queries| self.answer(Rows::new(queries, self.dim).expect("whole queries"), &plan))
             .collect();
         let mut stats = Stats::default();

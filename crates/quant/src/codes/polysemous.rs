@@ -226,6 +226,7 @@ impl Codec for Polysemous {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Slab;
 
     fn total(cost: &Cost, numbers: &[u8]) -> f64 {
         let pair = |at: usize| {
@@ -262,7 +263,7 @@ mod tests {
             let code = super::super::Code::parse(word).unwrap().train(rows, &training).unwrap();
             let packed = code.pack(code.encode_all(rows).unwrap());
             let mut scanner = code.scanner(rows.slice(0..4), Metric::L2, 10);
-            scanner.scan(&packed, 1500, 0);
+            scanner.scan(&Slab::new(&packed, 1500, 0), &[0, 1, 2, 3]);
             scanner.finish()
         };
         let (plain, open, narrow) = (find("PQ2"), find("PQ2x8ht16"), find("PQ2x8ht1"));
@@ -302,8 +303,8 @@ mod tests {
             let pieces = [code.pack(codes[..split * 4].to_vec()), code.pack(codes[split * 4..].to_vec())];
             for k in [1, 10, 100, 1300, 6000] {
                 let mut scanner = code.scanner(rows.slice(100..104), Metric::L2, k);
-                scanner.scan(&pieces[0], split, 0);
-                scanner.scan(&pieces[1], 5000 - split, split as u64);
+                scanner.scan(&Slab::new(&pieces[0], split, 0), &[0, 1, 2, 3]);
+                scanner.scan(&Slab::new(&pieces[1], 5000 - split, split as u64), &[0, 1, 2, 3]);
                 for (query, found) in (100..104).zip(scanner.finish()) {
                     assert_eq!(found, plain(&code, &codes, rows.row(query), k), "{threshold}, {k}");
                 }
