@@ -10,6 +10,7 @@ mod build;
 mod candidate;
 mod distance;
 mod file;
+mod filter;
 mod hnsw;
 mod lists;
 mod provenance;
@@ -22,7 +23,8 @@ mod vectors;
 
 pub use build::{BuildError, build};
 pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
+pub use filter::Filter;
 pub use provenance::{MadeBy, ModelMismatch, Provenance};
 pub use recall::recall;
-pub use search::{Effort, Filter, Index, Request, SearchError, Stats};
+pub use search::{Effort, Index, Request, SearchError, Stats};
 pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Partition, Spec, SymqgSpec};

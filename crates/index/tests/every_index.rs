@@ -199,6 +199,54 @@ fn filters_return_only_what_passes_and_all_of_it() {
 }
 
 #[test]
+fn all_ways_to_name_the_same_rows_find_the_same() {
+    // Few enough rows that a predicate is asked about all of them when the search is planned.
+    let (values, queries) = (clustered(1000, DIM, 20, 8), clustered(15, DIM, 20, 9));
+    let (rows, queries) = (Rows::new(&values, DIM).unwrap(), Rows::new(&queries, DIM).unwrap());
+    for spec in Spec::EXAMPLES {
+        let index = built(spec, rows, Metric::L2, 7);
+        for every in [1, 2, 7, 50, 400] {
+            let keep = |id: Id| id % every == every - 1;
+            let ids: Vec<u32> = (0..1000).filter(|&id| keep(id.into())).collect();
+            let mut words = vec![0u64; 16];
+            ids.iter().for_each(|&id| words[id as usize / 64] |= 1 << (id % 64));
+            // Numbers that are no rows name none.
+            let beyond: Vec<u32> = ids.iter().copied().chain([1000, u32::MAX]).collect();
+            let find = |filter| answers(&*index, queries, &Request { filter, ..Request::top(some(10)) });
+            let want = find(Filter::When(&keep));
+            assert!(want.0.iter().flatten().all(|hit| keep(hit.id)));
+            assert!(want.0.iter().all(|list| list.len() == ids.len().min(10)), "{spec} 1/{every}");
+            for filter in [Filter::Bitmap(&words), Filter::Ids(&ids), Filter::Ids(&beyond)] {
+                assert!(find(filter) == want, "{spec} 1/{every}");
+            }
+        }
+    }
+}
+
+#[test]
+fn few_rows_that_pass_are_all_compared() {
+    let (values, queries) = (clustered(3000, DIM, 20, 8), clustered(15, DIM, 20, 9));
+    let (rows, queries) = (Rows::new(&values, DIM).unwrap(), Rows::new(&queries, DIM).unwrap());
+    let ids: Vec<u32> = (0..3000).step_by(151).collect();
+    let filter = Filter::Ids(&ids);
+    for metric in METRICS {
+        for spec in ["IVF16,SQ8", "IVF32(IVF4,Flat)_res,SQ8", "IVF16_res,PQ4,Refine(F16)", "PQ12x4", "LVQ8"] {
+            let index = built(spec, rows, metric, 7);
+            let all = Request { effort: widest(&*index), ..Request::top(some(3000)) };
+            let (mut want, _) = answers(&*index, queries, &all);
+            let kept =
+                want.iter().map(|list| list.iter().filter(|hit| filter.passes(hit.id)).take(9).copied());
+            let kept: Vec<Vec<Hit>> = kept.map(Iterator::collect).collect();
+            want.clear();
+            kept.into_iter().for_each(|list| want.push(list));
+            let (got, stats) = answers(&*index, queries, &Request { filter, ..Request::top(some(9)) });
+            assert_eq!(got, want, "{spec} {metric}");
+            assert_eq!(stats.distances, 15 * ids.len() as u64, "{spec} {metric}");
+        }
+    }
+}
+
+#[test]
 fn a_rare_filter_costs_a_scan_of_what_passes() {
     let values = clustered(6000, DIM, 20, 8);
     let rows = Rows::new(&values, DIM).unwrap();
@@ -268,6 +316,9 @@ fn refusals_say_why() {
     let nan = [0.0, 0.0, 0.0, 1.0, f32::NAN, 0.0];
     let nan = scan.search(Rows::new(&nan, 3).unwrap(), &Request::top(some(1)), &mut hits);
     assert_eq!(nan.unwrap_err(), SearchError::NotFinite { query: 1 });
+    let request = Request { filter: Filter::Ids(&[1, 5, 5]), ..Request::top(some(1)) };
+    let refused = scan.search(rows, &request, &mut hits).unwrap_err();
+    assert!(refused.to_string().starts_with("id 2 of the filter"), "{refused}");
     let rows = [0.0, f32::INFINITY];
     let bad = deepembed_index::build(&Spec::FLAT, Rows::new(&rows, 1).unwrap(), Metric::L2, 0, &|_, _| {});
     assert_eq!(

@@ -54,7 +54,17 @@ pub(super) fn build(
     progress(n, n);
     let trained = quant::to_bytes(&spec.code, &*codec).map_err(BuildError::Code)?;
     let places = Places { starts: owned(&starts), offsets: owned(&offsets), codes, ids: owned(&ids) };
-    Ok(Lists { spec: spec.clone(), metric, dim, coarse, codec, trained, places, finer })
+    Ok(Lists {
+        spec: spec.clone(),
+        metric,
+        dim,
+        coarse,
+        codec,
+        trained,
+        places,
+        finer,
+        place_of: std::sync::OnceLock::new(),
+    })
 }
 
 fn owned<T: bytemuck::Pod>(values: &[T]) -> Array<T> {

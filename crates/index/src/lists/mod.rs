@@ -10,33 +10,39 @@
 //! Source: Jégou, Douze and Schmid, TPAMI 2011, section IV.
 //!
 //! Files: `spec` names them, `build` fills the lists, `coarse` finds them, `router` lets another index find them,
-//! `visit` reads them, `finer` ranks again; this one answers requests.
+//! `visit` reads them, `sieve` tells which rows pass a filter, `finer` ranks again; this one answers requests.
 
 mod build;
 mod coarse;
 mod finer;
 mod router;
+mod sieve;
 pub(crate) mod spec;
 mod visit;
 
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::file::{OpenError, Part, PartKind, Sections};
-use crate::scan::passing_share;
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, ListsSpec, Spec};
 use coarse::Coarse;
-use data::{Hit, Hits, Id, Metric, Rows};
+use data::{Hit, Hits, Metric, Rows};
 use finer::Finer;
 use quant::Codec;
 use rayon::prelude::*;
+use sieve::Sieve;
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use visit::Visits;
 
 /// Lists visited where the request names no number: a thirty-second of them, but no fewer than this.
 const PROBES: usize = 16;
 /// Rows ranked again for each answer where the request names no number.
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+/// What a row that passes costs when it is ranked by the finer code at once, in rows of a visited list.
+const FINER_COST: f64 = 2.0;
+/// What a row that passes costs when its block of codes is scanned for it alone, in rows of a visited list.
+const ALONE_COST: f64 = 32.0;
 /// Queries of a block at most: their tables should stay in the second-level cache.
 const TOGETHER: usize = 1024;
 
@@ -51,6 +57,8 @@ pub(crate) struct Lists {
     trained: Vec<u8>,
     places: Places,
     finer: Option<Finer>,
+    /// The place of each row, 4 bytes a row, made when a filter first needs it.
+    place_of: OnceLock<Vec<u32>>,
 }
 
 /// What lies where.
@@ -112,7 +120,17 @@ impl Lists {
             return Err(sections.damaged("its lists do not fit its rows"));
         }
         let finer = spec.refine.as_ref().map(|code| Finer::open(code, sections)).transpose()?;
-        Ok(Self { spec: spec.clone(), metric: sections.metric(), dim, coarse, codec, trained, places, finer })
+        Ok(Self {
+            spec: spec.clone(),
+            metric: sections.metric(),
+            dim,
+            coarse,
+            codec,
+            trained,
+            places,
+            finer,
+            place_of: OnceLock::new(),
+        })
     }
 
     /// Whether codes hold rows less their centroid.
@@ -123,6 +141,10 @@ impl Lists {
     /// Answers for a block of queries.
     fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> Result<Answers, SearchError> {
         let mut stats = Stats::default();
+        if let Some(Sieve::Listed(places)) = plan.listed.get().filter(|_| plan.sieve.is_none()) {
+            let hits = self.among(queries, places, plan, &mut stats);
+            return Ok((hits, stats));
+        }
         let probes: Vec<Vec<u32>> = match &self.coarse {
             Some(coarse) => {
                 let (probes, cost) = coarse.nearest(queries, self.metric, plan.probes)?;
@@ -131,42 +153,44 @@ impl Lists {
             }
             None => vec![vec![0]; queries.len()],
         };
-        let (found, cost) = self.scan(queries, &Visits::new(&probes), plan.fetch);
+        let fetch = plan.k.saturating_mul(plan.rerank);
+        let (found, cost) = self.scan(queries, &Visits::new(&probes), plan.sieve.as_ref(), fetch);
         stats += cost;
         let mut hits = Vec::with_capacity(queries.len());
-        for ((query, probes), found) in queries.iter().zip(&probes).zip(found) {
-            let places = self.passing(query, probes, found, plan, &mut stats);
-            hits.push(self.ranked(query, places, plan.k, &mut stats));
+        for (i, found) in found.into_iter().enumerate() {
+            let mut list = self.ranked(queries.row(i), found, plan.k, &mut stats);
+            if list.len() < plan.k && plan.sieve.is_some() {
+                // What passes lies elsewhere.
+                if let Sieve::Listed(places) = plan.listed(self) {
+                    list = self.among(queries.slice(i..i + 1), places, plan, &mut stats).remove(0);
+                }
+            }
+            hits.push(list);
         }
         Ok((hits, stats))
     }
 
-    /// Those found that pass the filter; where they are too few, more are looked for in the same lists.
-    fn passing(
+    /// The nearest of the rows at `places`, ascending: by the finer code alone where there is one.
+    fn among(
         &self,
-        query: &[f32],
-        probes: &[u32],
-        mut found: Vec<(f32, u64)>,
+        queries: Rows<'_, f32>,
+        places: &[u32],
         plan: &Plan<'_>,
         stats: &mut Stats,
-    ) -> Vec<(f32, u64)> {
-        let Some(keep) = plan.keep else { return found };
-        let wanted = plan.k.saturating_mul(plan.rerank);
-        let mut fetched = plan.fetch;
-        loop {
-            let all = found.len() < fetched;
-            found
-                .retain(|&(_, place)| self.places.ids.get(place as usize).is_some_and(|&id| keep(id.into())));
-            if all || found.len() >= wanted {
-                found.truncate(wanted);
-                return found;
-            }
-            fetched = fetched.saturating_mul(8).min(self.places.ids.len() + 1);
-            let query = Rows::new(query, self.dim).expect("a query is a row");
-            let (again, cost) = self.scan(query, &Visits::new(&[probes.to_vec()]), fetched);
-            *stats += cost;
-            found = again.into_iter().next().unwrap_or_default();
+    ) -> Vec<Vec<Hit>> {
+        if let Some(finer) = &self.finer {
+            stats.distances += (queries.len() * places.len()) as u64;
+            // Ties go to the lower id, and places of one list alone are in the order of ids.
+            let found = queries.iter().map(|query| finer.nearest(query, self.metric, places, plan.k));
+            return found.map(|found| self.hits(found, plan.k)).collect();
         }
+        let lists = sieve::lists_of(places, &self.places);
+        let visits = Visits::new(&vec![lists; queries.len()]);
+        let sieve = plan.listed(self);
+        let (found, cost) = self.scan(queries, &visits, Some(sieve), plan.k);
+        *stats += cost;
+        let each = queries.iter().zip(found);
+        each.map(|(query, found)| self.ranked(query, found, plan.k, stats)).collect()
     }
 
     /// The `k` nearest of `found`, by the finer code where there is one.
@@ -175,6 +199,11 @@ impl Lists {
             stats.distances += found.len() as u64;
             finer.rank(query, self.metric, &mut found);
         }
+        self.hits(found, k)
+    }
+
+    /// The `k` nearest of `found`, by the numbers of their rows.
+    fn hits(&self, found: Vec<(f32, u64)>, k: usize) -> Vec<Hit> {
         let hit = |(distance, place): (f32, u64)| {
             // A damaged file may name rows that do not exist.
             let id = *self.places.ids.get(place as usize)?;
@@ -186,26 +215,47 @@ impl Lists {
         hits
     }
 
-    fn plan<'a>(&self, request: &Request<'a>) -> Plan<'a> {
+    fn plan<'a>(&self, request: &Request<'a>, bits: &'a mut Vec<u64>) -> Plan<'a> {
         let (n, lists) = (self.places.ids.len(), self.places.lists());
         let k = request.k.get().min(n);
         let rerank = if self.finer.is_some() { request.effort.rerank.unwrap_or(RERANK).get() } else { 1 };
         let mut probes = request.effort.probes.map_or(PROBES, NonZeroUsize::get).min(lists);
-        let mut fetch = k.saturating_mul(rerank).min(n);
-        let keep = match request.filter {
-            Filter::All => None,
-            Filter::When(keep) => Some(keep),
-        };
-        if let Some(keep) = keep {
-            let share = passing_share(n, keep);
-            // The k nearest of those that pass lie as far out as the k / share nearest of all. Lists in that
-            // distance grow slower than rows do; twice the root has held in the tests.
-            let wider = 2.0 * probes as f64 / share.max(1.0 / n as f64).sqrt();
-            probes = (wider as usize).clamp(probes, lists);
-            fetch = ((1.5 * fetch as f64 / share.max(1.0 / n as f64)) as usize).clamp(fetch, n + 1);
+        let (filter, mut sieve, listed) = (request.filter, None, OnceLock::new());
+        if !filter.is_all() {
+            let share = filter.share(n);
+            probes = wider(probes, share).clamp(probes, lists);
+            let visited = probes as f64 / lists as f64 * n as f64;
+            let dearer = if self.finer.is_some() { FINER_COST } else { ALONE_COST };
+            if dearer * share * n as f64 <= visited {
+                let _ = listed.set(Sieve::listed(filter, self.place_of()));
+            } else {
+                sieve = Some(Sieve::asked(filter, bits, n));
+            }
         }
-        Plan { k, rerank, probes: NonZeroUsize::MIN.saturating_add(probes - 1), fetch, keep }
+        Plan { k, rerank, probes: NonZeroUsize::MIN.saturating_add(probes - 1), filter, sieve, listed }
     }
+
+    /// The place of each row.
+    fn place_of(&self) -> &[u32] {
+        self.place_of.get_or_init(|| {
+            let mut place_of = vec![0; self.places.ids.len()];
+            for (place, &id) in (0..).zip(self.places.ids.iter()) {
+                // A damaged file may name rows that do not exist.
+                if let Some(slot) = place_of.get_mut(id as usize) {
+                    *slot = place;
+                }
+            }
+            place_of
+        })
+    }
+}
+
+/// Lists to visit where a share of the rows pass a filter, and `probes` would do if all did.
+///
+/// The k nearest of those that pass lie as far out as the `k / share` nearest of all. Lists within a distance grow
+/// slower than rows do; the root has held in measurements.
+fn wider(probes: usize, share: f64) -> usize {
+    (probes as f64 / share.max(1e-9).sqrt()).ceil() as usize
 }
 
 /// The answers to some queries and their cost.
@@ -218,9 +268,18 @@ struct Plan<'a> {
     rerank: usize,
     /// Lists visited.
     probes: NonZeroUsize,
-    /// Rows kept by the code.
-    fetch: usize,
-    keep: Option<&'a (dyn Fn(Id) -> bool + Sync)>,
+    filter: Filter<'a>,
+    /// Tells which rows of visited lists may be found; all, without.
+    sieve: Option<Sieve<'a>>,
+    /// All that pass: looked at in place of lists where it is there from the start, and where lists give too few.
+    listed: OnceLock<Sieve<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    /// All rows that pass.
+    fn listed(&self, lists: &Lists) -> &Sieve<'a> {
+        self.listed.get_or_init(|| Sieve::listed(self.filter, lists.place_of()))
+    }
 }
 
 impl Index for Lists {
@@ -255,7 +314,8 @@ impl Index for Lists {
         request: &Request<'_>,
         hits: &mut Hits,
     ) -> Result<Stats, SearchError> {
-        let plan = self.plan(request);
+        let mut bits = Vec::new();
+        let plan = self.plan(request, &mut bits);
         let block = queries.len().div_ceil(rayon::current_num_threads()).clamp(1, TOGETHER);
         let answers: Result<Vec<Answers>, SearchError> = queries
             .as_slice()

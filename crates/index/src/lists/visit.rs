@@ -6,10 +6,11 @@
 
 use super::Lists;
 use super::coarse::Coarse;
+use super::sieve::Sieve;
 use crate::search::Stats;
 use data::Rows;
 use kernels::TopK;
-use quant::Slab;
+use quant::{Codec, Slab};
 
 /// Lists that a query visits first.
 const FIRST: usize = 4;
@@ -44,26 +45,50 @@ impl Visits {
 
 impl Lists {
     /// The `k` nearest by the code for each query, among the lists that it visits.
-    pub(super) fn scan(&self, queries: Rows<'_, f32>, visits: &Visits, k: usize) -> (Found, Stats) {
+    pub(super) fn scan(
+        &self,
+        queries: Rows<'_, f32>,
+        visits: &Visits,
+        sieve: Option<&Sieve<'_>>,
+        k: usize,
+    ) -> (Found, Stats) {
         match self.coarse.as_ref().filter(|_| self.residual()) {
-            Some(coarse) => self.scan_residuals(coarse, queries, visits, k),
-            None => self.scan_rows(queries, visits, k),
+            Some(coarse) => self.scan_residuals(coarse, queries, visits, sieve, k),
+            None => self.scan_rows(queries, visits, sieve, k),
         }
     }
 
     /// Codes of rows: one scanner goes through all lists.
-    fn scan_rows(&self, queries: Rows<'_, f32>, visits: &Visits, k: usize) -> (Found, Stats) {
+    fn scan_rows(
+        &self,
+        queries: Rows<'_, f32>,
+        visits: &Visits,
+        sieve: Option<&Sieve<'_>>,
+        k: usize,
+    ) -> (Found, Stats) {
         let mut stats = Stats::default();
         let mut scanner = self.codec.scanner(queries, self.metric, k);
-        let mut which = Vec::new();
+        let (mut which, mut live) = (Vec::new(), Vec::new());
         for (list, visitors) in visits.lists() {
             which.clear();
             which.extend(visitors);
-            let (start, len, codes) = self.places.list(list);
-            stats.visited(which.len(), len);
-            scanner.scan(&Slab::new(codes, len, start.into()), &which);
+            let part = self.sifted(list, sieve, &mut live);
+            stats.visited(which.len(), part.found);
+            part.scan(&*self.codec, |slab| scanner.scan(slab, &which));
         }
         (scanner.finish(), stats)
+    }
+
+    /// A list and those of its rows that pass, whose bits are written to `live`.
+    fn sifted<'a>(&'a self, list: usize, sieve: Option<&Sieve<'_>>, live: &'a mut Vec<u64>) -> Part<'a> {
+        let (start, len, codes) = self.places.list(list);
+        match sieve {
+            None => Part { start, len, codes, live: None, found: len },
+            Some(sieve) => {
+                let found = sieve.live(&self.places, start, len, live);
+                Part { start, len, codes, live: Some(live), found }
+            }
+        }
     }
 
     /// Codes of residuals: each list has its own scanner, which is told what is known so far.
@@ -72,16 +97,21 @@ impl Lists {
         coarse: &Coarse,
         queries: Rows<'_, f32>,
         visits: &Visits,
+        sieve: Option<&Sieve<'_>>,
         k: usize,
     ) -> (Found, Stats) {
         let mut stats = Stats::default();
+        let mut live = Vec::new();
         let mut tops = vec![TopK::new(k); queries.len()];
         let (mut which, mut all, mut residuals, mut bases) = (vec![], vec![], vec![], vec![]);
         for (list, visitors) in visits.lists() {
             which.clear();
             which.extend(visitors);
-            let (start, len, codes) = self.places.list(list);
-            stats.visited(which.len(), len);
+            let part = self.sifted(list, sieve, &mut live);
+            stats.visited(which.len(), part.found);
+            if part.found == 0 {
+                continue;
+            }
             residuals.clear();
             bases.clear();
             for &query in &which {
@@ -97,7 +127,7 @@ impl Lists {
                 scanner.expect(i, top.len(), limit - base + slack);
             }
             all.extend(all.len() as u32..which.len() as u32);
-            scanner.scan(&Slab::new(codes, len, start.into()), &all[..which.len()]);
+            part.scan(&*self.codec, |slab| scanner.scan(slab, &all[..which.len()]));
             for ((found, &query), base) in scanner.finish().into_iter().zip(&which).zip(&bases) {
                 found
                     .into_iter()
@@ -108,8 +138,55 @@ impl Lists {
     }
 }
 
+/// A list, and which of its rows may be found.
+struct Part<'a> {
+    start: u32,
+    len: usize,
+    codes: &'a [u8],
+    live: Option<&'a [u64]>,
+    /// Rows that may be found.
+    found: usize,
+}
+
+impl Part<'_> {
+    /// Calls `scan` with the stretches that hold rows which may be found.
+    fn scan(&self, codec: &dyn Codec, mut scan: impl FnMut(&Slab<'_>)) {
+        /// Rows of a word. All packings have blocks of as many, or of a whole part of as many.
+        const WORD: usize = 64;
+        /// Where codes lie row by row and fewer than one in as many may be found, each is looked at alone.
+        const ALONE: usize = 8;
+        let Some(live) = self.live else {
+            return scan(&Slab::new(self.codes, self.len, self.start.into()));
+        };
+        let slab = |first: usize, end: usize, live| Slab {
+            packed: &self.codes[codec.packed_len(first)..codec.packed_len(end)],
+            len: end - first,
+            first: u64::from(self.start) + first as u64,
+            live,
+        };
+        let alone = codec.packed_len(1) == codec.code_len() && self.found * ALONE <= self.len;
+        let mut at = 0;
+        while let Some(skipped) = live[at..].iter().position(|&word| word != 0) {
+            let from = at + skipped;
+            if alone {
+                let mut word = live[from];
+                while word != 0 {
+                    let row = from * WORD + word.trailing_zeros() as usize;
+                    scan(&slab(row, row + 1, None));
+                    word &= word - 1;
+                }
+                at = from + 1;
+            } else {
+                let run = live[from..].iter().position(|&word| word == 0);
+                at = run.map_or(live.len(), |run| from + run);
+                scan(&slab(from * WORD, (at * WORD).min(self.len), Some(&live[from..at])));
+            }
+        }
+    }
+}
+
 impl Stats {
-    /// Counts visits of `queries` to a list of `len` rows.
+    /// Counts visits of `queries` to `len` rows of a list.
     fn visited(&mut self, queries: usize, len: usize) {
         self.lists += queries as u64;
         self.distances += (queries * len) as u64;
