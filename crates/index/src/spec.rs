@@ -3,12 +3,13 @@
 //! ```text
 //! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | "SymQG" degree ["_efc" beam] | lists
 //! lists  := {change ","} [cells ","] code ["," refine]
-//! cells  := "IVF" count ["(" spec ")"] ["_res"]
+//! cells  := ("IVF" count ["(" spec ")"] | "IMI2x" bits) ["_res"]
 //! refine := "Refine(" code ")"
 //! ```
 //! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
 //! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has. `count` lists take the rows
-//! whose nearest centroid is theirs; the index in brackets finds centroids, where otherwise all are compared; with
+//! whose nearest centroid is theirs; the index in brackets finds centroids, where otherwise all are compared; `IMI` makes a list for
+//! each pair of `2^bits` centroids of either half of the values; with
 //! `_res` codes hold what is left of a row without its centroid. Changes and codes are those of [`quant::Spec`].
 //! Of faiss's spellings, `HNSW32,Flat`, `IVF65536_HNSW32`, `RFlat` for `Refine(Flat)` and the `r` of `PQ16x4fsr`
 //! for `_res` are taken.
@@ -103,7 +104,7 @@ pub enum ParseSpecError {
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 10] = [
+    pub const EXAMPLES: [&'static str; 12] = [
         "Flat",
         "HNSW16",
         "HNSW8_efc100",
@@ -114,6 +115,8 @@ impl Spec {
         "IVF8_res,SQ4,Refine(F16)",
         "IVF64(HNSW8),SQ4,Refine(Flat)",
         "IVF32(IVF4,Flat)_res,SQ8",
+        "IMI2x4,SQ4,Refine(Flat)",
+        "IMI2x3_res,SQ8",
     ];
 
     /// The exact scan.

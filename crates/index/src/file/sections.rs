@@ -47,6 +47,8 @@ pub enum PartKind {
     FinerCodes = 15,
     /// `n x stride` words (`u32`): a row each of a fused graph, its vector, then its neighbours' codes.
     FusedRows = 16,
+    /// `n` numbers (`f32`) in the order of the lists: what a row adds to its distance beside its code.
+    ListTerms = 30,
     /// Of a fused graph (`u32`): the entry, the bytes of a vector's value (1 or 4), the mean and the rotation.
     FusedFrame = 17,
 }

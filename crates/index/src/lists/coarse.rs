@@ -1,136 +1,74 @@
-//! The centroids of lists.
+//! The centroids of lists, whatever finds them.
 
-use super::router::Router;
+use super::nearest::Nearest;
+use super::product::Product;
 use super::spec::Partition;
-use crate::array::Array;
 use crate::build::BuildError;
-use crate::file::{OpenError, Part, PartKind, Sections};
-use crate::search::{SearchError, Stats};
+use crate::file::{OpenError, Part, Sections};
 use data::{Metric, Rows};
-use kernels::{KMeansConfig, Method, Panels, Seeds, SplitMix64, kmeans};
-use rayon::prelude::*;
+use kernels::SplitMix64;
 use std::borrow::Cow;
-use std::num::NonZeroUsize;
 
-/// Rows a list that centroids are learnt from, at most.
-const ROWS_A_LIST: usize = 64;
-/// Rounds of k-means; more change lists little.
-const ROUNDS: usize = 10;
-/// Lists beyond which centroids are learnt on two levels.
-const ONE_LEVEL: usize = 1 << 14;
-/// Lists up to which rows are compared with every centroid, even where there is a router.
-const COMPARED: usize = 1 << 16;
-/// Centroids that a router is asked for when a row is put into the first of them.
-const CONSIDERED: NonZeroUsize = NonZeroUsize::new(8).unwrap();
-/// Rows that one task puts into lists.
-const CHUNK: usize = 256;
-
-/// One centroid a list.
-pub(super) struct Coarse {
-    /// `lists x dim`.
-    centroids: Array<f32>,
-    dim: usize,
-    router: Option<Router>,
+/// How rows are put into lists.
+pub(super) enum Coarse {
+    /// By nearest centroid.
+    Nearest(Nearest),
+    /// By the nearest centroids of both halves.
+    Product(Product),
 }
 
 impl Coarse {
-    /// Learns a centroid for each list from a sample of `rows`.
+    /// Learns centroids from a sample of `rows`.
     pub(super) fn train(
         partition: &Partition,
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
     ) -> Result<Self, BuildError> {
-        let (lists, dim) = (partition.lists(), rows.dim());
-        let sample = sample(rows, lists.saturating_mul(ROWS_A_LIST), seed);
-        let config = KMeansConfig {
-            rounds: ROUNDS,
-            seeds: Seeds::Random,
-            method: if lists > ONE_LEVEL { Method::TwoLevel } else { Method::Lloyd },
-            // Rows that are compared by direction lie in lists by direction.
-            spherical: metric == Metric::Dot,
-            ..KMeansConfig::new(lists, seed)
-        };
-        let learnt = kmeans(&sample, dim, &config).centroids;
-        let Partition::Nearest { router, .. } = partition;
-        let view = Rows::new(&learnt, dim).expect("whole centroids");
-        let router = router.as_ref().map(|spec| Router::build(spec, view, metric, seed)).transpose()?;
-        let mut centroids = Array::filled(learnt.len(), 0.0);
-        centroids.as_mut().copy_from_slice(&learnt);
-        Ok(Self { centroids, dim, router })
+        Ok(match partition {
+            Partition::Nearest { router, .. } => {
+                Self::Nearest(Nearest::train(partition.lists(), router.as_deref(), rows, metric, seed)?)
+            }
+            Partition::Product { bits } => Self::Product(Product::train(*bits, rows, metric, seed)?),
+        })
     }
 
     pub(super) fn open(partition: &Partition, sections: &Sections<'_>) -> Result<Self, OpenError> {
-        let (lists, dim) = (partition.lists(), sections.dim());
-        let centroids = sections.array(PartKind::Centroids, lists.checked_mul(dim))?;
-        let Partition::Nearest { router, .. } = partition;
-        let router = router.as_ref().map(|spec| Router::open(spec, sections, lists)).transpose()?;
-        Ok(Self { centroids, dim, router })
+        Ok(match partition {
+            Partition::Nearest { router, .. } => {
+                Self::Nearest(Nearest::open(partition.lists(), router.as_deref(), sections)?)
+            }
+            Partition::Product { bits } => Self::Product(Product::open(*bits, sections)?),
+        })
     }
 
     pub(super) fn parts(&self) -> Vec<Part<'_>> {
-        let mut parts = vec![Part::new(PartKind::Centroids, &self.centroids[..])];
-        parts.extend(self.router.iter().flat_map(Router::parts));
-        parts
+        match self {
+            Self::Nearest(nearest) => nearest.parts(),
+            Self::Product(product) => vec![product.part()],
+        }
     }
 
-    fn lists(&self) -> usize {
-        self.centroids.len() / self.dim
-    }
-
-    /// The list of each row: that of its nearest centroid, or, among more than [`COMPARED`], of the one that the
-    /// router finds.
+    /// The list of each row.
     pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric) -> Vec<u32> {
-        let router = self.router.as_ref().filter(|_| self.lists() > COMPARED);
-        let panels = match metric {
-            _ if router.is_some() => None,
-            Metric::L2 => Some(Panels::new(&self.centroids, self.dim)),
-            Metric::Dot => Some(Panels::with_starts(&self.centroids, self.dim, &vec![0.0; self.lists()])),
-        };
-        let mut lists = vec![0; rows.len()];
-        lists.par_chunks_mut(CHUNK).zip(rows.as_slice().par_chunks(CHUNK * self.dim)).for_each(
-            |(lists, rows)| match (&panels, router) {
-                (Some(panels), _) => panels.nearest(rows, lists, &mut vec![0.0; lists.len()]),
-                (None, Some(router)) => routed(router, Rows::new(rows, self.dim).expect("whole rows"), lists),
-                (None, None) => {}
-            },
-        );
-        lists
+        match self {
+            Self::Nearest(nearest) => nearest.assign(rows, metric),
+            Self::Product(product) => product.assign(rows, metric),
+        }
     }
 
-    /// The lists whose centroids are nearest each query, at most `probes`: all of them, or those that the router
-    /// finds.
-    pub(super) fn nearest(
-        &self,
-        queries: Rows<'_, f32>,
-        metric: Metric,
-        probes: NonZeroUsize,
-    ) -> Result<(Vec<Vec<u32>>, Stats), SearchError> {
-        if probes.get() >= self.lists() {
-            // Nothing is to be chosen.
-            let all: Vec<u32> = (0..self.lists() as u32).collect();
-            return Ok((vec![all; queries.len()], Stats::default()));
+    /// The centroid of a list, in two pieces one after the other.
+    pub(super) fn centroid(&self, list: usize) -> [&[f32]; 2] {
+        match self {
+            Self::Nearest(nearest) => [nearest.centroid(list), &[]],
+            Self::Product(product) => product.centroid(list),
         }
-        if let Some(router) = &self.router {
-            let (hits, stats) = router.nearest(queries, probes)?;
-            return Ok((
-                hits.iter().map(|list| list.iter().map(|hit| hit.id as u32).collect()).collect(),
-                stats,
-            ));
-        }
-        let nearest = match metric {
-            Metric::L2 => kernels::l2_nearest,
-            Metric::Dot => kernels::dot_nearest,
-        };
-        let found = nearest(queries.as_slice(), &self.centroids, self.dim, probes.get());
-        let lists = found.into_iter().map(|lists| lists.into_iter().map(|(_, list)| list).collect());
-        let distances = (queries.len() * self.lists()) as u64;
-        Ok((lists.collect(), Stats { distances, ..Stats::default() }))
     }
 
-    /// The centroid of a list.
-    pub(super) fn centroid(&self, list: usize) -> &[f32] {
-        &self.centroids[list * self.dim..][..self.dim]
+    /// Appends `row` less the centroid of a list.
+    pub(super) fn subtract(&self, row: &[f32], list: usize, residuals: &mut Vec<f32>) {
+        let [first, second] = self.centroid(list);
+        residuals.extend(row.iter().zip(first.iter().chain(second)).map(|(x, c)| x - c));
     }
 
     /// Appends what to look for among the residuals of a list, and gives what to add to their distances.
@@ -141,25 +79,18 @@ impl Coarse {
         metric: Metric,
         residuals: &mut Vec<f32>,
     ) -> f32 {
-        let centroid = self.centroid(list);
         match metric {
             Metric::L2 => {
-                residuals.extend(query.iter().zip(centroid).map(|(q, c)| q - c));
+                self.subtract(query, list, residuals);
                 0.0
             }
             Metric::Dot => {
                 residuals.extend(query);
-                -kernels::dot(query, centroid)
+                let [first, second] = self.centroid(list);
+                let (head, tail) = query.split_at(first.len());
+                -(kernels::dot(head, first) + kernels::dot(tail, second))
             }
         }
-    }
-}
-
-/// Writes the list that `router` finds for each row; the first where it finds none.
-fn routed(router: &Router, rows: Rows<'_, f32>, lists: &mut [u32]) {
-    let Ok((hits, _)) = router.nearest(rows, CONSIDERED) else { return };
-    for (list, hits) in lists.iter_mut().zip(hits.iter()) {
-        *list = hits.first().map_or(0, |hit| hit.id as u32);
     }
 }
 

@@ -9,12 +9,17 @@
 //! for each answer again. Answers are ordered by `(distance, id)`.
 //! Source: Jégou, Douze and Schmid, TPAMI 2011, section IV.
 //!
-//! Files: `spec` names them, `build` fills the lists, `coarse` finds them, `router` lets another index find them,
-//! `visit` reads them, `sieve` tells which rows pass a filter, `finer` ranks again; this one answers requests.
+//! Files: `spec` names them, `build` fills the lists; `coarse` finds them, as `nearest` says, or as `product` and
+//! `multi_sequence` do, and `router` lets another index find them;
+//! `visit` reads them, `gather` those of a product; `sieve` tells which rows pass a filter, `finer` ranks again; this one answers requests.
 
 mod build;
 mod coarse;
 mod finer;
+mod gather;
+mod multi_sequence;
+mod nearest;
+mod product;
 mod router;
 mod sieve;
 pub(crate) mod spec;
@@ -33,7 +38,7 @@ use rayon::prelude::*;
 use sieve::Sieve;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
-use visit::Visits;
+use visit::{Found, Visits};
 
 /// Lists visited where the request names no number: a thirty-second of them, but no fewer than this.
 const PROBES: usize = 16;
@@ -56,6 +61,8 @@ pub(crate) struct Lists {
     /// `codec` as a file holds it.
     trained: Vec<u8>,
     places: Places,
+    /// What each row adds to distances made of products with residuals, where lists are those of a product.
+    terms: Option<Array<f32>>,
     finer: Option<Finer>,
     /// The place of each row, 4 bytes a row, made when a filter first needs it.
     place_of: OnceLock<Vec<u32>>,
@@ -65,8 +72,9 @@ pub(crate) struct Lists {
 pub(crate) struct Places {
     /// `lists + 1`: the first place of each list, then the number of rows.
     starts: Array<u32>,
-    /// `lists + 1`: the first byte of each list's packed codes, then the number of bytes.
-    offsets: Array<u64>,
+    /// `lists + 1`: the first byte of each list's packed codes, then the number of bytes. None where codes lie row
+    /// by row.
+    offsets: Option<Array<u64>>,
     /// Packed codes, list after list.
     codes: Array<u8>,
     /// The row at each place.
@@ -77,11 +85,20 @@ impl Places {
     /// The first place of a list, how many it has, and its packed codes; empty where a damaged file's numbers
     /// contradict each other.
     fn list(&self, list: usize) -> (u32, usize, &[u8]) {
-        let (start, end) = (self.starts[list], self.starts[list + 1]);
-        let bytes = self.offsets[list] as usize..self.offsets[list + 1] as usize;
-        match (end.checked_sub(start), self.codes.get(bytes)) {
-            (Some(len), Some(codes)) if end as usize <= self.ids.len() => (start, len as usize, codes),
+        let Some(offsets) = &self.offsets else { return (0, 0, &[]) };
+        let bytes = offsets[list] as usize..offsets[list + 1] as usize;
+        match (self.span(list), self.codes.get(bytes)) {
+            ((start, len), Some(codes)) => (start, len as usize, codes),
             _ => (0, 0, &[]),
+        }
+    }
+
+    /// The first place of a list and how many it has.
+    fn span(&self, list: usize) -> (u32, u32) {
+        let (start, end) = (self.starts[list], self.starts[list + 1]);
+        match end.checked_sub(start) {
+            Some(len) if end as usize <= self.ids.len() => (start, len),
+            _ => (0, 0),
         }
     }
 
@@ -107,18 +124,33 @@ impl Lists {
         let trained = sections.checked_bytes(PartKind::Code)?.to_vec();
         let codec = sections.codec(&trained, &spec.code, dim)?;
         let coarse = spec.cells.as_ref().map(|cells| Coarse::open(&cells.partition, sections)).transpose()?;
+        let by_rows = matches!(coarse, Some(Coarse::Product(_)));
+        let offsets = match by_rows {
+            true => None,
+            false => {
+                sections.check(PartKind::ListOffsets)?;
+                Some(sections.array(PartKind::ListOffsets, lists.checked_add(1))?)
+            }
+        };
         let places = Places {
             starts: sections.array(PartKind::ListStarts, lists.checked_add(1))?,
-            offsets: sections.array(PartKind::ListOffsets, lists.checked_add(1))?,
+            offsets,
             codes: sections.list(PartKind::ListCodes)?,
             ids: sections.array(PartKind::ListIds, Some(n))?,
         };
-        let packed = |list: usize| codec.packed_len(places.list(list).1) == places.list(list).2.len();
         sections.check(PartKind::ListStarts)?;
-        sections.check(PartKind::ListOffsets)?;
-        if !(0..lists).all(packed) || places.starts[0] != 0 || places.starts[lists] as usize != n {
+        let packed = |list: usize| codec.packed_len(places.list(list).1) == places.list(list).2.len();
+        let fits = match by_rows {
+            true => places.starts.is_sorted() && n.checked_mul(codec.code_len()) == Some(places.codes.len()),
+            false => (0..lists).all(packed),
+        };
+        if !fits || places.starts[0] != 0 || places.starts[lists] as usize != n {
             return Err(sections.damaged("its lists do not fit its rows"));
         }
+        let terms = match by_rows && residual_distances(spec, sections.metric()) {
+            true => Some(sections.array(PartKind::ListTerms, Some(n))?),
+            false => None,
+        };
         let finer = spec.refine.as_ref().map(|code| Finer::open(code, sections)).transpose()?;
         Ok(Self {
             spec: spec.clone(),
@@ -128,6 +160,7 @@ impl Lists {
             codec,
             trained,
             places,
+            terms,
             finer,
             place_of: OnceLock::new(),
         })
@@ -145,16 +178,8 @@ impl Lists {
             let hits = self.among(queries, places, plan, &mut stats);
             return Ok((hits, stats));
         }
-        let probes: Vec<Vec<u32>> = match &self.coarse {
-            Some(coarse) => {
-                let (probes, cost) = coarse.nearest(queries, self.metric, plan.probes)?;
-                stats += cost;
-                probes
-            }
-            None => vec![vec![0]; queries.len()],
-        };
         let fetch = plan.k.saturating_mul(plan.rerank);
-        let (found, cost) = self.scan(queries, &Visits::new(&probes), plan.sieve.as_ref(), fetch);
+        let (found, cost) = self.visited(queries, plan, fetch)?;
         stats += cost;
         let mut hits = Vec::with_capacity(queries.len());
         for (i, found) in found.into_iter().enumerate() {
@@ -168,6 +193,25 @@ impl Lists {
             hits.push(list);
         }
         Ok((hits, stats))
+    }
+
+    /// The `k` nearest by the code among the lists that each query visits.
+    fn visited(
+        &self,
+        queries: Rows<'_, f32>,
+        plan: &Plan<'_>,
+        k: usize,
+    ) -> Result<(Found, Stats), SearchError> {
+        let (probes, mut stats) = match &self.coarse {
+            Some(Coarse::Nearest(nearest)) => nearest.nearest(queries, self.metric, plan.probes)?,
+            Some(Coarse::Product(product)) => {
+                return Ok(self.gather_all(product, queries, plan.probes.get(), plan.sieve.as_ref(), k));
+            }
+            None => (vec![vec![0]; queries.len()], Stats::default()),
+        };
+        let (found, cost) = self.scan(queries, &Visits::new(&probes), plan.sieve.as_ref(), k);
+        stats += cost;
+        Ok((found, stats))
     }
 
     /// The nearest of the rows at `places`, ascending: by the finer code alone where there is one.
@@ -184,10 +228,14 @@ impl Lists {
             let found = queries.iter().map(|query| finer.nearest(query, self.metric, places, plan.k));
             return found.map(|found| self.hits(found, plan.k)).collect();
         }
-        let lists = sieve::lists_of(places, &self.places);
-        let visits = Visits::new(&vec![lists; queries.len()]);
-        let sieve = plan.listed(self);
-        let (found, cost) = self.scan(queries, &visits, Some(sieve), plan.k);
+        let sieve = Some(plan.listed(self));
+        let (found, cost) = match &self.coarse {
+            Some(Coarse::Product(product)) => self.gather_all(product, queries, 0, sieve, plan.k),
+            _ => {
+                let lists = sieve::lists_of(places, &self.places);
+                self.scan(queries, &Visits::new(&vec![lists; queries.len()]), sieve, plan.k)
+            }
+        };
         *stats += cost;
         let each = queries.iter().zip(found);
         each.map(|(query, found)| self.ranked(query, found, plan.k, stats)).collect()
@@ -282,6 +330,11 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Whether residuals of codes become distances by a term a row, should lists be those of a product.
+fn residual_distances(spec: &ListsSpec, metric: Metric) -> bool {
+    metric == Metric::L2 && spec.cells.as_ref().is_some_and(|cells| cells.residual)
+}
+
 impl Index for Lists {
     fn spec(&self) -> Spec {
         Spec { layout: Layout::Lists(self.spec.clone()) }
@@ -335,10 +388,12 @@ impl Index for Lists {
         parts.extend(self.coarse.iter().flat_map(Coarse::parts));
         parts.extend([
             Part::new(PartKind::ListStarts, &self.places.starts[..]),
-            Part::new(PartKind::ListOffsets, &self.places.offsets[..]),
             Part::new(PartKind::ListIds, &self.places.ids[..]),
             Part::new(PartKind::ListCodes, &self.places.codes[..]),
         ]);
+        parts
+            .extend(self.places.offsets.iter().map(|offsets| Part::new(PartKind::ListOffsets, &offsets[..])));
+        parts.extend(self.terms.iter().map(|terms| Part::new(PartKind::ListTerms, &terms[..])));
         parts.extend(self.finer.iter().flat_map(Finer::parts));
         parts
     }

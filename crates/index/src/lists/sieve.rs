@@ -52,7 +52,7 @@ impl<'a> Sieve<'a> {
 }
 
 /// Those of the ascending `listed` from `start` on, before `start + len`.
-fn within(listed: &[u32], start: u32, len: usize) -> &[u32] {
+pub(super) fn within(listed: &[u32], start: u32, len: usize) -> &[u32] {
     let from = listed.partition_point(|&place| place < start);
     let here = &listed[from..];
     &here[..here.partition_point(|&place| ((place - start) as usize) < len)]

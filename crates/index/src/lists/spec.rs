@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! lists  := {change ","} [cells ","] code ["," refine]
-//! cells  := "IVF" count ["(" spec ")"] ["_res"]
+//! cells  := ("IVF" count ["(" spec ")"] | "IMI2x" bits) ["_res"]
 //! refine := "Refine(" code ")"
 //! ```
 //! `count` lists by nearest centroid. The index in brackets, any that a spec describes, finds the centroids;
-//! without, all are compared. With `_res` codes hold what is left of a row without its centroid. Of faiss's
+//! without, all are compared. `IMI` makes a list for each pair of `2^bits` centroids of either half of the values. With `_res` codes hold what is left of a row without its centroid. Of faiss's
 //! spellings, `IVF65536_HNSW32` for `IVF65536(HNSW32)`, `RFlat` for `Refine(Flat)` and the `r` of `PQ16x4fsr`
 //! for `_res` are taken.
 
@@ -47,6 +47,11 @@ pub enum Partition {
         /// The index that finds them; without, all are compared.
         router: Option<Box<Spec>>,
     },
+    /// By the nearest of `2^bits` centroids of either half of the values.
+    Product {
+        /// `1..=12`.
+        bits: u32,
+    },
 }
 
 impl Partition {
@@ -55,6 +60,7 @@ impl Partition {
     pub fn lists(&self) -> usize {
         match self {
             Self::Nearest { count, .. } => *count as usize,
+            Self::Product { bits } => 1 << (2 * bits),
         }
     }
 }
@@ -65,10 +71,12 @@ impl CellsSpec {
 
     /// Reads the word of lists; none for a word of another kind.
     fn parse(word: &str) -> Option<Result<Self, ParseSpecError>> {
-        let settings = word.strip_prefix("IVF")?;
-        let (settings, residual) =
-            settings.strip_suffix("_res").map_or((settings, false), |settings| (settings, true));
-        Some(nearest(word, settings).map(|partition| Self { partition, residual }))
+        let (settings, residual) = word.strip_suffix("_res").map_or((word, false), |word| (word, true));
+        let partition = match settings.strip_prefix("IMI") {
+            Some(settings) => product(word, settings),
+            None => nearest(word, settings.strip_prefix("IVF")?),
+        };
+        Some(partition.map(|partition| Self { partition, residual }))
     }
 }
 
@@ -98,6 +106,16 @@ fn nearest(word: &str, settings: &str) -> Result<Partition, ParseSpecError> {
     Ok(Partition::Nearest { count, router: router.map(Box::new) })
 }
 
+/// Reads the bits of a half.
+fn product(word: &str, settings: &str) -> Result<Partition, ParseSpecError> {
+    let bits = count("the bits of a half", settings.strip_prefix("2x").unwrap_or_default())?;
+    if (1..=12).contains(&bits) {
+        return Ok(Partition::Product { bits });
+    }
+    let why = "a half may have 1 to 12 bits; about half the logarithm of the rows is usual".into();
+    Err(ParseSpecError::Composition { line: word.into(), why })
+}
+
 /// The words between commas that stand in no brackets, and how deep brackets go.
 fn words(line: &str) -> (Vec<&str>, usize) {
     let (mut words, mut start) = (Vec::new(), 0);
@@ -118,9 +136,18 @@ fn words(line: &str) -> (Vec<&str>, usize) {
     (words, deepest)
 }
 
+/// Whether distances to a code are other than those to what it stands for.
+fn estimates(code: &Code) -> bool {
+    match code {
+        Code::RaBitQ(_) | Code::Sign(_) => true,
+        Code::Pq(config) => config.symmetric,
+        _ => false,
+    }
+}
+
 /// Whether a word is one of lists.
 fn of_lists(word: &str) -> bool {
-    word.starts_with("IVF")
+    word.starts_with("IVF") || word.starts_with("IMI")
 }
 
 impl ListsSpec {
@@ -162,13 +189,19 @@ impl ListsSpec {
                 }
             }
         }
-        Ok(Self { cells, code: words.parse()?, refine })
+        let code: quant::Spec = words.parse()?;
+        let product = |cells: &CellsSpec| matches!(cells.partition, Partition::Product { .. });
+        if cells.as_ref().is_some_and(|cells| cells.residual && product(cells)) && estimates(&code.code) {
+            return Err(wrong("the lists of IMI need residuals whose products are exact; leave out _res"));
+        }
+        Ok(Self { cells, code, refine })
     }
 }
 
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Product { bits } => write!(f, "IMI2x{bits}"),
             Self::Nearest { count, router: None } => write!(f, "IVF{count}"),
             Self::Nearest { count, router: Some(router) } => write!(f, "IVF{count}({router})"),
         }
@@ -201,14 +234,18 @@ pub(crate) mod tests {
         let words: Vec<&str> = Code::EXAMPLES.iter().flat_map(|words| words.iter().copied()).collect();
         let routers = vec!["HNSW16", "SQ8", "IVF64,Flat", "IVF256(HNSW8_efc100)_res,SQ8,Refine(Flat)"];
         let router = prop::sample::select(routers).prop_map(|line| Box::new(line.parse::<Spec>().unwrap()));
-        let partition = (1..=CellsSpec::MAX, prop::option::of(router))
+        let nearest = (1..=CellsSpec::MAX, prop::option::of(router))
             .prop_map(|(count, router)| Partition::Nearest { count, router });
+        let partition = prop_oneof![nearest, (1..=12u32).prop_map(|bits| Partition::Product { bits })];
         let cells = prop::option::of((partition, any::<bool>()));
         let code = || prop::sample::select(words.clone()).prop_map(|word| Code::parse(word).unwrap());
         let changes = prop::sample::subsequence(vec!["Centre", "OPQ8"], 0..=2);
         (cells, changes, code(), prop::option::of(code())).prop_map(|(cells, changes, code, refine)| {
             let changes: String = changes.iter().map(|change| format!("{change},")).collect();
-            let cells = cells.map(|(partition, residual)| CellsSpec { partition, residual });
+            let cells = cells.map(|(partition, residual)| {
+                let refused = matches!(partition, Partition::Product { .. }) && estimates(&code);
+                CellsSpec { partition, residual: residual && !refused }
+            });
             Layout::Lists(ListsSpec { cells, code: format!("{changes}{code}").parse().unwrap(), refine })
         })
     }
@@ -227,6 +264,9 @@ pub(crate) mod tests {
     fn impossible_lists_say_why() {
         let why = |line: &str| line.parse::<Spec>().unwrap_err().to_string();
         assert!(why("IVF0,Flat").contains("1 to 16777216 lists"));
+        assert!(why("IMI2x13,SQ8").contains("1 to 12 bits"));
+        assert!(why("IMI3x4,SQ8").contains("is no count for the bits of a half"));
+        assert!(why("IMI2x4_res,RaBitQ").contains("leave out _res"));
         assert!(why("IVF64").contains("lists need a code"));
         assert!(why("IVF64,IVF8,Flat").contains("once"));
         assert!(why("PQ8x4fsr").contains("without lists"));
