@@ -247,6 +247,26 @@ fn few_rows_that_pass_are_all_compared() {
 }
 
 #[test]
+fn an_open_gate_changes_no_list_and_a_narrow_one_lets_the_query_through() {
+    let values = clustered(3000, DIM, 20, 8);
+    let rows = Rows::new(&values, DIM).unwrap();
+    for lists in ["IVF16,", "IVF16_res,", "IMI2x3_res,"] {
+        let find = |code: &str, k| {
+            let index = built(&format!("{lists}{code}"), rows, Metric::L2, 7);
+            answers(&*index, rows.slice(0..60), &Request::top(some(k))).0
+        };
+        // 32 bits of 32: all pass that differ in one bit less.
+        let open = find("PQ4ht32", 10);
+        assert!(open == find("PQ4", 10), "{lists}");
+        // Codes of residuals are compared with that of the query's residual, which for a row is its own code.
+        let (narrow, exact) = (find("PQ4ht2", 1), find("PQ4", 1));
+        let same = narrow.iter().zip(exact.iter()).filter(|(narrow, exact)| narrow[0] == exact[0]).count();
+        assert!(same >= 57, "{lists} {same}");
+        assert!(lists.starts_with("IMI") || find("PQ4ht2", 10) != open, "{lists}");
+    }
+}
+
+#[test]
 fn a_rare_filter_costs_a_scan_of_what_passes() {
     let values = clustered(6000, DIM, 20, 8);
     let rows = Rows::new(&values, DIM).unwrap();

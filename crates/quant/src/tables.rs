@@ -224,8 +224,15 @@ impl ByteScanner {
         Self { low, ..self }
     }
 
-    /// Leaves out codes, after the first `k`, that differ from the query's of `codes` in more than `limit` bits.
-    pub(crate) fn gated(self, codes: Vec<Vec<u8>>, limit: u32) -> Self {
+    /// Leaves out codes, after the first `k`, that differ from the query's in more than `limit` bits. The query's has
+    /// the byte of the least entry of each part.
+    pub(crate) fn gated(self, limit: u32) -> Self {
+        let least = |entries: &[f32; BYTE]| {
+            let low = entries.iter().copied().fold(f32::INFINITY, f32::min);
+            entries.iter().position(|&entry| entry == low).unwrap_or(0) as u8
+        };
+        let code = |table: &Vec<f32>| table.as_chunks().0.iter().map(least).collect();
+        let codes = self.tables.iter().map(code).collect();
         Self { gates: Some(Gates { codes, limit }), ..self }
     }
 }

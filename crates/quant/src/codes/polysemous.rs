@@ -8,7 +8,7 @@
 //! A scan looks only at codes that differ from the query's in fewer than `h` bits; `h` of half of all bits
 //! passes about half. Until `k` rows are held the gate is open, so that a scan never finds fewer than there
 //! are: it finds the `k` nearest of the first `k` rows and of those that pass. Bits tell of squared distances
-//! alone: for inner products the gate stays open. `m` bytes a vector.
+//! alone: for inner products the gate stays open, as it does under a filter. Scorers have none. `m` bytes a vector.
 //! Codes are packed and scanned as product codes are (see [`kernels::byte_scan`]).
 //! Source: Douze, Jégou and Perronnin, ECCV 2016, equation 6.
 
@@ -212,10 +212,8 @@ impl Codec for Polysemous {
         if metric == Metric::Dot {
             return Box::new(scanner);
         }
-        let mut codes = vec![0; queries.len() * self.code_len()];
-        self.encode(queries, &mut codes);
-        let codes = codes.chunks_exact(self.code_len()).map(<[u8]>::to_vec).collect();
-        Box::new(scanner.gated(codes, self.threshold - 1))
+        // A query's own code has the least entry of each part.
+        Box::new(scanner.gated(self.threshold - 1))
     }
 
     fn arrays(&self) -> Vec<Array> {
