@@ -36,7 +36,9 @@ fn nothing_within_the_radius_is_missing() {
         for spec in Spec::EXAMPLES {
             let index = built(spec, rows, metric, 7);
             let probes = index.effort().probes.and(Some(NonZeroUsize::MAX));
-            let effort = Effort { probes, ..Effort::default() };
+            // The default beam of a graph is for fewer answers.
+            let beam = index.effort().beam.and(NonZeroUsize::new(600));
+            let effort = Effort { probes, beam, ..Effort::default() };
             for rank in [5, 63, 64, 700] {
                 let (mut right, mut all) = (0, 0);
                 for i in 0..queries.len() {
