@@ -134,7 +134,10 @@ impl<C: Collector> Lists<C> {
                 let mut list: Vec<_> =
                     found.take().into_iter().map(|(d, row)| (d, base + u64::from(row))).collect();
                 // Different sums may round to one distance.
-                list.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                let order = |a: &(f32, u64), b: &(f32, u64)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+                if !list.is_sorted_by(|a, b| order(a, b).is_le()) {
+                    list.sort_by(order);
+                }
                 list
             };
             return self.found.iter_mut().map(list).collect();
@@ -293,27 +296,47 @@ pub(crate) struct Rounded {
 impl Rounded {
     /// Rounds `table`, `parts x 16`, of which no sum may pass 16 bits.
     pub(crate) fn new(table: &[f32], bias: f32) -> Self {
-        let parts = table.len() / NIBBLE;
-        let least = |part: &[f32]| part.iter().copied().fold(f32::INFINITY, f32::min);
-        let most = |part: &[f32]| part.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let spans = table.chunks_exact(NIBBLE).map(|part| most(part) - least(part));
-        let (widest, sum) = spans.fold((0f32, 0f32), |(widest, sum), span| (widest.max(span), sum + span));
+        let parts = table.as_chunks::<NIBBLE>().0;
+        let (mut widest, mut sum) = (0f32, 0f32);
+        let mut leasts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let (least, most) = extremes(part);
+            leasts.push(least);
+            (widest, sum) = (widest.max(most - least), sum + (most - least));
+        }
         // Each entry may be rounded up, hence the room.
-        let room = f32::from(u16::MAX) - parts as f32;
+        let room = f32::from(u16::MAX) - parts.len() as f32;
         let scale = (255.0 / widest).min(room / sum);
         // Without a scale (entries of one value, or that overflow) all sums are zero.
         let usable = scale.is_finite() && scale > 0.0;
         let mut base = bias;
-        let mut entries = Vec::with_capacity(table.len());
-        for part in table.chunks_exact(NIBBLE) {
-            let least = least(part);
+        let mut entries = vec![0; table.len()];
+        for ((part, least), out) in parts.iter().zip(leasts).zip(entries.as_chunks_mut::<NIBBLE>().0) {
             base += least;
-            let rounded = |value: &f32| if usable { (scale * (value - least) + 0.5) as u8 } else { 0 };
-            entries.extend(part.iter().map(rounded));
+            if usable {
+                // Integers of 32 bits come of registers, bytes one by one.
+                let rounded: [i32; NIBBLE] =
+                    std::array::from_fn(|i| (scale * (part[i] - least) + 0.5) as i32);
+                *out = rounded.map(|value| value.clamp(0, 255) as u8);
+            }
         }
         let scale = if usable { scale } else { 1.0 };
         Self { table: fast_scan::Table::new(&entries), scale, base }
     }
+}
+
+/// The least and the largest entry; NaN counts as neither.
+fn extremes(part: &[f32; NIBBLE]) -> (f32, f32) {
+    let (mut low, mut high) = (*part, *part);
+    let mut width = NIBBLE / 2;
+    while width > 0 {
+        for i in 0..width {
+            low[i] = low[i].min(low[i + width]);
+            high[i] = high[i].max(high[i + width]);
+        }
+        width /= 2;
+    }
+    (low[0], high[0])
 }
 
 /// The nearest of codes packed by [`fast_scan::pack`], by tables rounded to bytes.

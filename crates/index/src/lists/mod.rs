@@ -251,7 +251,12 @@ impl Lists {
     }
 
     /// The `k` nearest of `found`, by the numbers of their rows.
-    fn hits(&self, found: Vec<(f32, u64)>, k: usize) -> Vec<Hit> {
+    fn hits(&self, mut found: Vec<(f32, u64)>, k: usize) -> Vec<Hit> {
+        // Numbers lie anywhere in memory: those of rows too far away are not looked up.
+        if let Some(last) = k.checked_sub(1).filter(|&last| last < found.len()) {
+            let kth = found.select_nth_unstable_by(last, |a, b| a.0.total_cmp(&b.0)).1.0;
+            found.retain(|(distance, _)| distance.total_cmp(&kth).is_le());
+        }
         let hit = |(distance, place): (f32, u64)| {
             // A damaged file may name rows that do not exist.
             let id = *self.places.ids.get(place as usize)?;

@@ -8,9 +8,10 @@ use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::search::{SearchError, Stats};
 use crate::spec::Spec;
 use data::{Metric, Rows};
-use kernels::{KMeansConfig, Method, Panels, Seeds, kmeans};
+use kernels::{KMeansConfig, Method, Panels, Reservoir, Seeds, kmeans};
 use rayon::prelude::*;
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 
 /// Rows a list that centroids are learnt from, at most.
 pub(super) const ROWS_A_LIST: usize = 64;
@@ -22,6 +23,9 @@ const ONE_LEVEL: usize = 1 << 14;
 const COMPARED: usize = 1 << 16;
 /// Centroids that a router is asked for when a row is put into the first of them.
 const CONSIDERED: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+/// Queries, and centroids, whose scores exist at once: they stay in the second-level cache.
+const GROUP: usize = 32;
+const WIDTH: usize = 1024;
 /// Rows that one task puts into lists.
 const CHUNK: usize = 256;
 
@@ -31,6 +35,8 @@ pub(super) struct Nearest {
     centroids: Array<f32>,
     dim: usize,
     router: Option<Router>,
+    /// Made when centroids are first compared: their size again.
+    panels: OnceLock<Panels>,
 }
 
 impl Nearest {
@@ -57,7 +63,7 @@ impl Nearest {
         let router = router.map(|spec| Router::build(spec, view, metric, seed)).transpose()?;
         let mut centroids = Array::filled(learnt.len(), 0.0);
         centroids.as_mut().copy_from_slice(&learnt);
-        Ok(Self { centroids, dim, router })
+        Ok(Self { centroids, dim, router, panels: OnceLock::new() })
     }
 
     pub(super) fn open(
@@ -68,7 +74,7 @@ impl Nearest {
         let dim = sections.dim();
         let centroids = sections.array(PartKind::Centroids, lists.checked_mul(dim))?;
         let router = router.map(|spec| Router::open(spec, sections, lists)).transpose()?;
-        Ok(Self { centroids, dim, router })
+        Ok(Self { centroids, dim, router, panels: OnceLock::new() })
     }
 
     pub(super) fn parts(&self) -> Vec<Part<'_>> {
@@ -85,14 +91,10 @@ impl Nearest {
     /// router finds.
     pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric) -> Vec<u32> {
         let router = self.router.as_ref().filter(|_| self.lists() > COMPARED);
-        let panels = match metric {
-            _ if router.is_some() => None,
-            Metric::L2 => Some(Panels::new(&self.centroids, self.dim)),
-            Metric::Dot => Some(Panels::with_starts(&self.centroids, self.dim, &vec![0.0; self.lists()])),
-        };
+        let panels = router.is_none().then(|| self.panels(metric));
         let mut lists = vec![0; rows.len()];
         lists.par_chunks_mut(CHUNK).zip(rows.as_slice().par_chunks(CHUNK * self.dim)).for_each(
-            |(lists, rows)| match (&panels, router) {
+            |(lists, rows)| match (panels, router) {
                 (Some(panels), _) => panels.nearest(rows, lists, &mut vec![0.0; lists.len()]),
                 (None, Some(router)) => routed(router, Rows::new(rows, self.dim).expect("whole rows"), lists),
                 (None, None) => {}
@@ -121,14 +123,48 @@ impl Nearest {
                 stats,
             ));
         }
-        let nearest = match metric {
-            Metric::L2 => kernels::l2_nearest,
-            Metric::Dot => kernels::dot_nearest,
-        };
-        let found = nearest(queries.as_slice(), &self.centroids, self.dim, probes.get());
-        let lists = found.into_iter().map(|lists| lists.into_iter().map(|(_, list)| list).collect());
+        let lists = self.least(queries, metric, probes.get());
         let distances = (queries.len() * self.lists()) as u64;
-        Ok((lists.collect(), Stats { distances, ..Stats::default() }))
+        Ok((lists, Stats { distances, ..Stats::default() }))
+    }
+
+    /// The centroids side by side, with what scores start from.
+    fn panels(&self, metric: Metric) -> &Panels {
+        self.panels.get_or_init(|| match metric {
+            Metric::L2 => Panels::new(&self.centroids, self.dim),
+            Metric::Dot => Panels::with_starts(&self.centroids, self.dim, &vec![0.0; self.lists()]),
+        })
+    }
+
+    /// The `count` lists of least score for each query, nearest first; ties go to the lower list.
+    fn least(&self, queries: Rows<'_, f32>, metric: Metric, count: usize) -> Vec<Vec<u32>> {
+        let panels = self.panels(metric);
+        let mut lists = Vec::with_capacity(queries.len());
+        let (mut scores, mut low) = (Vec::new(), Vec::new());
+        for queries in queries.as_slice().chunks(GROUP * self.dim) {
+            let mut found = vec![Reservoir::new(count); queries.len() / self.dim];
+            for first in (0..panels.padded()).step_by(WIDTH) {
+                let width = WIDTH.min(panels.padded() - first);
+                scores.resize(found.len() * width, 0.0);
+                panels.scores(queries, first, width, &mut scores);
+                let here = width.min(panels.len() - first);
+                for (scores, found) in scores.chunks_exact(width).zip(&mut found) {
+                    // Scores that are no numbers come last.
+                    if found.limit() == f32::INFINITY {
+                        (first as u32..)
+                            .zip(&scores[..here])
+                            .for_each(|(list, &score)| found.push(score, list));
+                    } else {
+                        low.clear();
+                        kernels::below(&scores[..here], found.limit(), 0, &mut low);
+                        low.iter().for_each(|&at| found.push(scores[at as usize], first as u32 + at));
+                    }
+                }
+            }
+            let sorted = found.into_iter().map(|found| found.into_sorted().into_iter().map(|(_, list)| list));
+            lists.extend(sorted.map(Iterator::collect::<Vec<u32>>));
+        }
+        lists
     }
 
     /// The centroid of a list.
