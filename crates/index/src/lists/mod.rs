@@ -46,10 +46,14 @@ const PROBES: usize = 16;
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 /// What a row that passes costs when it is ranked by the finer code at once, in rows of a visited list.
 const FINER_COST: f64 = 2.0;
+/// The same where all codes lie in one list, which is read in one go.
+const WHOLE_COST: f64 = 8.0;
 /// What a row that passes costs when its block of codes is scanned for it alone, in rows of a visited list.
 const ALONE_COST: f64 = 32.0;
 /// Queries of a block at most: their tables should stay in the second-level cache.
 const TOGETHER: usize = 1024;
+/// Pairs that the queries of a block keep at most, unless a single one wants more.
+const HELD: usize = 1 << 22;
 
 /// Codes in lists.
 pub(crate) struct Lists {
@@ -278,7 +282,11 @@ impl Lists {
             let share = filter.share(n);
             probes = wider(probes, share).clamp(probes, lists);
             let visited = probes as f64 / lists as f64 * n as f64;
-            let dearer = if self.finer.is_some() { FINER_COST } else { ALONE_COST };
+            let dearer = match (&self.finer, &self.coarse) {
+                (Some(_), Some(_)) => FINER_COST,
+                (Some(_), None) => WHOLE_COST,
+                (None, _) => ALONE_COST,
+            };
             if dearer * share * n as f64 <= visited {
                 let _ = listed.set(Sieve::listed(filter, self.place_of()));
             } else {
@@ -374,7 +382,9 @@ impl Index for Lists {
     ) -> Result<Stats, SearchError> {
         let mut bits = Vec::new();
         let plan = self.plan(request, &mut bits);
-        let block = queries.len().div_ceil(rayon::current_num_threads()).clamp(1, TOGETHER);
+        let fetch = plan.k.saturating_mul(plan.rerank).min(self.len());
+        let most = (HELD / fetch).clamp(1, TOGETHER);
+        let block = queries.len().div_ceil(rayon::current_num_threads()).clamp(1, most);
         let answers: Result<Vec<Answers>, SearchError> = queries
             .as_slice()
             .par_chunks(block * self.dim)

@@ -33,6 +33,8 @@ impl Visits {
         };
         let mut pairs: Vec<(bool, u32, u32)> = each.flat_map(visits).collect();
         pairs.sort_unstable();
+        // A damaged file may have a router name a list twice.
+        pairs.dedup();
         Self { pairs }
     }
 
