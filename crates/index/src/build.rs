@@ -38,6 +38,9 @@ pub enum BuildError {
         /// Lists asked for.
         lists: usize,
     },
+    /// A row of one value has no two halves.
+    #[error("rows of one value have no halves to put into lists; write IVF in place of IMI")]
+    Halves,
     /// The code could not be learnt.
     #[error(transparent)]
     Train(#[from] quant::TrainError),

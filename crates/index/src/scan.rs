@@ -62,7 +62,7 @@ impl Index for Scan {
         let distance = Distance::new(self.metric);
         let among = match request.filter {
             Filter::All => Among::All(self.vectors.len()),
-            Filter::When(keep) => Among::These(passing(self.vectors.len(), keep)),
+            filter => Among::These(filter.passing(self.vectors.len())),
         };
         let k = request.k.get();
         let tops: Vec<Vec<TopK>> = queries
@@ -96,19 +96,6 @@ impl Among {
             Self::These(ids) => ids.len(),
         }
     }
-}
-
-/// The rows `0..n` that pass a filter, ascending.
-pub(crate) fn passing(n: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> Vec<u32> {
-    (0..n as u32).into_par_iter().filter(|&id| keep(Id::from(id))).collect()
-}
-
-/// The share of the rows `0..n` that pass a filter, from a sample.
-pub(crate) fn passing_share(n: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> f64 {
-    /// Rows asked about; all of them when there are no more.
-    const SAMPLE: usize = 1024;
-    let sample = n.min(SAMPLE);
-    (0..sample).filter(|i| keep((i * n / sample) as Id)).count() as f64 / sample as f64
 }
 
 /// The pairs kept, as answers.

@@ -1,21 +1,11 @@
 //! What every index answers: the nearest rows of a batch of queries.
 
+pub(crate) use crate::filter::Filter;
 use crate::{Part, Spec};
-use data::{Hits, Id, Metric, Rows};
+use data::{Hits, Metric, Rows};
 use serde::Serialize;
 use std::num::NonZeroUsize;
 use thiserror::Error;
-
-/// Which rows may be returned.
-#[derive(Clone, Copy, Default)]
-pub enum Filter<'a> {
-    /// Every row.
-    #[default]
-    All,
-    /// The rows for which the function is true. It may be asked about any row, in any order, from
-    /// several threads, and must give the same answer each time.
-    When(&'a (dyn Fn(Id) -> bool + Sync)),
-}
 
 /// How hard to search; `None` leaves the choice to the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -50,7 +40,7 @@ impl Request<'_> {
 /// What a batch cost; equal inputs give equal counts at any thread count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Distances computed between a query and a row.
+    /// Distances computed between a query and a row, or a centroid.
     pub distances: u64,
     /// Graph nodes whose links were followed.
     pub hops: u64,
@@ -81,7 +71,7 @@ pub enum SearchError {
     #[error("{spec} reads no {knob}; leave it out")]
     UnusedKnob {
         /// The index.
-        spec: Spec,
+        spec: Box<Spec>,
         /// The knob, as [`Effort`] names it.
         knob: &'static str,
     },
@@ -90,6 +80,12 @@ pub enum SearchError {
     NotFinite {
         /// Position in the batch.
         query: usize,
+    },
+    /// The ids of a filter are not in order.
+    #[error("id {at} of the filter is not above the one before; sort them and drop repetitions")]
+    Unsorted {
+        /// Position in the filter.
+        at: usize,
     },
 }
 
@@ -143,11 +139,12 @@ impl dyn Index + '_ {
 
     /// Finds the nearest rows of each query; `hits` is emptied, then holds one list a query.
     ///
-    /// A list is shorter than `k` only where fewer rows pass the filter, or lie in the lists that are visited.
+    /// A list is shorter than `k` only where fewer rows pass the filter, or, without one, lie in the lists that are
+    /// visited.
     ///
     /// # Errors
     /// When the queries have another dimension than the rows or hold a value that is not finite, or
-    /// the effort sets a knob that this index does not read.
+    /// the effort sets a knob that this index does not read, or the ids of a filter are not ascending.
     pub fn search(
         &self,
         queries: Rows<'_, f32>,
@@ -160,6 +157,11 @@ impl dyn Index + '_ {
         if let Some(query) = queries.iter().position(|row| !row.iter().all(|v| v.is_finite())) {
             return Err(SearchError::NotFinite { query });
         }
+        if let Filter::Ids(ids) = request.filter
+            && let Some(at) = ids.windows(2).position(|pair| pair[0] >= pair[1])
+        {
+            return Err(SearchError::Unsorted { at: at + 1 });
+        }
         let effort = self.resolve(request.effort)?;
         hits.clear();
         self.search_resolved(queries, &Request { effort, ..*request }, hits)
@@ -169,7 +171,7 @@ impl dyn Index + '_ {
     fn resolve(&self, asked: Effort) -> Result<Effort, SearchError> {
         let own = self.effort();
         let knob = |name, asked: Option<NonZeroUsize>, own: Option<NonZeroUsize>| match (asked, own) {
-            (Some(_), None) => Err(SearchError::UnusedKnob { spec: self.spec(), knob: name }),
+            (Some(_), None) => Err(SearchError::UnusedKnob { spec: Box::new(self.spec()), knob: name }),
             (asked, own) => Ok(asked.or(own)),
         };
         // Taken apart, so that a new knob cannot be forgotten here.

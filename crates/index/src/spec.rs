@@ -1,17 +1,20 @@
 //! An index is a sentence: one line says how it is made.
 //!
 //! ```text
-//! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | "SymQG" degree ["_efc" beam] | {change ","} [lists ","] code ["," refine]
-//! lists  := "IVF" cells ["_res"]
+//! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | "SymQG" degree ["_efc" beam] | lists
+//! lists  := {change ","} [cells ","] code ["," refine]
+//! cells  := ("IVF" count ["(" spec ")"] | "IMI2x" bits) ["_res"]
 //! refine := "Refine(" code ")"
 //! ```
 //! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
-//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has. `cells` are the lists that rows are put into by their nearest
-//! centroid; with `_res` codes hold what is left of a row without its centroid. Changes and codes are those
-//! of [`quant::Spec`]. Of faiss's spellings, `HNSW32,Flat`, `RFlat` for `Refine(Flat)` and the `r` of
-//! `PQ16x4fsr` for `_res` are taken.
+//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has. `count` lists take the rows
+//! whose nearest centroid is theirs; the index in brackets finds centroids, where otherwise all are compared; `IMI` makes a list for
+//! each pair of `2^bits` centroids of either half of the values; with
+//! `_res` codes hold what is left of a row without its centroid. Changes and codes are those of [`quant::Spec`].
+//! Of faiss's spellings, `HNSW32,Flat`, `IVF65536_HNSW32`, `RFlat` for `Refine(Flat)` and the `r` of `PQ16x4fsr`
+//! for `_res` are taken.
 
-use quant::codes::Code;
+pub use crate::lists::spec::{CellsSpec, ListsSpec, Partition};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -34,26 +37,6 @@ pub enum Layout {
     Symqg(SymqgSpec),
     /// Codes in lists, of which a search visits some; or in a single one.
     Lists(ListsSpec),
-}
-
-/// Codes, the lists they lie in, and what ranks the best of them again.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ListsSpec {
-    /// The lists; without, all codes are scanned.
-    pub cells: Option<CellsSpec>,
-    /// What is done to rows, and how they are then compressed.
-    pub code: quant::Spec,
-    /// A finer code by which the best are ranked again.
-    pub refine: Option<Code>,
-}
-
-/// Lists by nearest centroid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CellsSpec {
-    /// Centroids, `1..=2^24`.
-    pub count: u32,
-    /// Whether codes hold rows less their centroid.
-    pub residual: bool,
 }
 
 /// The shape of a SymphonyQG graph.
@@ -121,7 +104,7 @@ pub enum ParseSpecError {
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 8] = [
+    pub const EXAMPLES: [&'static str; 12] = [
         "Flat",
         "HNSW16",
         "HNSW8_efc100",
@@ -130,6 +113,10 @@ impl Spec {
         "SQ8",
         "IVF16,Flat",
         "IVF8_res,SQ4,Refine(F16)",
+        "IVF64(HNSW8),SQ4,Refine(Flat)",
+        "IVF32(IVF4,Flat)_res,SQ8",
+        "IMI2x4,SQ4,Refine(Flat)",
+        "IMI2x3_res,SQ8",
     ];
 
     /// The exact scan.
@@ -174,84 +161,6 @@ impl HnswSpec {
     #[must_use]
     pub fn construction(self) -> usize {
         self.construction as usize
-    }
-}
-
-impl CellsSpec {
-    /// Most lists.
-    pub const MAX: u32 = 1 << 24;
-
-    /// Reads `IVFn` or `IVFn_res`; none for a word of another kind.
-    fn parse(word: &str) -> Option<Result<Self, ParseSpecError>> {
-        let settings = word.strip_prefix("IVF")?;
-        let (cells, residual) =
-            settings.strip_suffix("_res").map_or((settings, false), |settings| (settings, true));
-        Some(count("the number of lists", cells).and_then(|count| {
-            if (1..=Self::MAX).contains(&count) {
-                return Ok(Self { count, residual });
-            }
-            let why = format!(
-                "there may be 1 to {} lists; about the root of the rows, times 4, is usual",
-                Self::MAX
-            );
-            Err(ParseSpecError::Composition { line: word.into(), why })
-        }))
-    }
-}
-
-impl ListsSpec {
-    fn parse(line: &str) -> Result<Self, ParseSpecError> {
-        let wrong = |why: &str| ParseSpecError::Composition { line: line.into(), why: why.into() };
-        let mut words: Vec<&str> = line.split(',').collect();
-        let refine = match words.last() {
-            Some(&"RFlat") => Some("Flat"),
-            Some(word) => word.strip_prefix("Refine(").and_then(|word| word.strip_suffix(')')),
-            None => None,
-        };
-        let refine = refine.map(Code::parse).transpose()?;
-        if refine.is_some() {
-            words.pop();
-        }
-        let place = words.iter().position(|word| word.starts_with("IVF"));
-        let mut cells =
-            place.map(|place| CellsSpec::parse(words.remove(place))).and_then(|cells| cells).transpose()?;
-        if words.iter().any(|word| word.starts_with("IVF")) {
-            return Err(wrong("rows can be put into lists once"));
-        }
-        if words.is_empty() {
-            return Err(wrong(
-                "lists need a code; write it after a comma, as in IVF1024,Flat or IVF1024,PQ16x4fs",
-            ));
-        }
-        let mut words = words.join(",");
-        if words.ends_with("x4fsr") {
-            words.pop();
-            cells = match cells {
-                Some(cells) => Some(CellsSpec { residual: true, ..cells }),
-                None => {
-                    return Err(wrong(
-                        "without lists there is no centroid to take from a row; leave out the r",
-                    ));
-                }
-            };
-        }
-        Ok(Self { cells, code: words.parse()?, refine })
-    }
-}
-
-impl fmt::Display for ListsSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for change in &self.code.changes {
-            write!(f, "{change},")?;
-        }
-        if let Some(CellsSpec { count, residual }) = self.cells {
-            write!(f, "IVF{count}{},", if residual { "_res" } else { "" })?;
-        }
-        self.code.code.fmt(f)?;
-        match &self.refine {
-            Some(code) => write!(f, ",Refine({code})"),
-            None => Ok(()),
-        }
     }
 }
 
@@ -307,7 +216,8 @@ impl FromStr for Spec {
     type Err = ParseSpecError;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        if line == "Flat" {
+        // Codes may be written with spaces around them; the plain scan is no code all the same.
+        if line.trim() == "Flat" {
             return Ok(Self::FLAT);
         }
         if let Some(shape) = line.strip_prefix("SymQG") {
@@ -334,7 +244,7 @@ fn shape_and_beam(text: &str, what: &'static str) -> Result<(u32, u32), ParseSpe
 }
 
 /// A whole number; signs and spaces are not.
-fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecError> {
+pub(crate) fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits
         .then(|| text.parse().ok())
@@ -345,19 +255,8 @@ fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lists::spec::tests::lists;
     use proptest::prelude::*;
-
-    fn lists() -> impl Strategy<Value = Layout> {
-        let words: Vec<&str> = Code::EXAMPLES.iter().flat_map(|words| words.iter().copied()).collect();
-        let cells = prop::option::of((1..=CellsSpec::MAX, any::<bool>()));
-        let code = || prop::sample::select(words.clone()).prop_map(|word| Code::parse(word).unwrap());
-        let changes = prop::sample::subsequence(vec!["Centre", "OPQ8"], 0..=2);
-        (cells, changes, code(), prop::option::of(code())).prop_map(|(cells, changes, code, refine)| {
-            let changes: String = changes.iter().map(|change| format!("{change},")).collect();
-            let cells = cells.map(|(count, residual)| CellsSpec { count, residual });
-            Layout::Lists(ListsSpec { cells, code: format!("{changes}{code}").parse().unwrap(), refine })
-        })
-    }
 
     fn spec() -> impl Strategy<Value = Spec> {
         let hnsw = (2..=HnswSpec::MAX_LINKS)
@@ -380,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_panics(line in "(HNSW|SymQG|Flat|IVF8|IVF)?[0-9A-Za-z_,+ ()-]{0,12}(,Flat|,PQ8|,RFlat)?") {
+        fn no_line_panics(line in "(HNSW|SymQG|Flat|IVF8|IVF)?[0-9A-Za-z_,+ ()-]{0,12}(,Flat|,PQ8|,RFlat|\\(HNSW8\\),SQ8)?") {
             if let Ok(spec) = line.parse::<Spec>() {
                 prop_assert_eq!(spec.to_string().parse(), Ok(spec));
             }
@@ -393,10 +292,6 @@ mod tests {
             assert_eq!(line.parse::<Spec>().unwrap().to_string(), line);
         }
         assert_eq!("HNSW32,Flat".parse::<Spec>().unwrap().to_string(), "HNSW32");
-        assert_eq!(
-            "OPQ8,IVF64,PQ8x4fsr,RFlat".parse::<Spec>().unwrap().to_string(),
-            "OPQ8,IVF64_res,PQ8x4fs,Refine(Flat)"
-        );
         assert_eq!("HNSW32_efc200".parse::<Spec>().unwrap().to_string(), "HNSW32");
     }
 
@@ -404,11 +299,6 @@ mod tests {
     fn impossible_specs_say_why() {
         let why = |line: &str| line.parse::<Spec>().unwrap_err().to_string();
         assert!(why("Pq8").starts_with("\"Pq8\" names no code; there are Flat"));
-        assert!(why("IVF0,Flat").contains("1 to 16777216 lists"));
-        assert!(why("IVF64").contains("lists need a code"));
-        assert!(why("IVF64,IVF8,Flat").contains("once"));
-        assert!(why("PQ8x4fsr").contains("without lists"));
-        assert!(why("IVF64,Flat,Refine(x)").contains("names no code"));
         assert_eq!(why("HNSW1"), "HNSW1: a node needs 2 to 512 links; 16 or 32 suit most data");
         assert!(why("HNSW16_efc8").contains("must hold at least the 16 links and at most 65536 rows"));
         assert!(why("HNSWx").starts_with("\"x\" is no count for the links of a node"));

@@ -32,7 +32,14 @@ macro_rules! instruction_set {
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn scores(panels: &Panels, queries: &[f32], first: usize, count: usize, out: &mut [f32]) {
                 // SAFETY: the instruction set is present here.
-                unsafe { super::scores_body::<$block, $s>(panels, queries, first, count, out) }
+                unsafe {
+                    // Sums of missing queries would be in vain.
+                    if queries.len() <= panels.dim {
+                        super::scores_body::<$block, 1>(panels, queries, first, count, out)
+                    } else {
+                        super::scores_body::<$block, $s>(panels, queries, first, count, out)
+                    }
+                }
             }
         }
     };
@@ -327,6 +334,9 @@ mod tests {
             for (i, query) in queries.chunks_exact(dim).enumerate() {
                 let want: Vec<f32> = rows.chunks_exact(dim).map(|row| score(query, row)).collect();
                 prop_assert_eq!(&all[i * panels.padded()..][..want.len()], &want[..]);
+                let mut alone = vec![0.0; panels.padded()];
+                panels.scores(query, 0, panels.padded(), &mut alone);
+                prop_assert_eq!(&alone[..want.len()], &want[..]);
                 let best = (0..want.len()).min_by(|&a, &b| want[a].total_cmp(&want[b])).unwrap();
                 prop_assert_eq!((ids[i] as usize, scores[i]), (best, want[best]));
             }

@@ -1,7 +1,7 @@
 //! Transforms before a code: a codec like any other.
 
 use crate::{
-    Array, Arrays, Codec, Frame, RestoreError, Scanner, Scorer, Spec, TrainError, Training, Transform,
+    Array, Arrays, Codec, Frame, RestoreError, Scanner, Scorer, Slab, Spec, TrainError, Training, Transform,
 };
 use data::{Metric, Rows};
 use rayon::prelude::*;
@@ -166,8 +166,15 @@ struct ChainScanner<'a> {
 }
 
 impl Scanner for ChainScanner<'_> {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
-        self.inner.scan(packed, len, first);
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]) {
+        self.inner.scan(slab, which);
+    }
+
+    fn expect(&mut self, query: usize, held: usize, limit: f32) {
+        let offset = self.offsets[query];
+        // Sums are rounded: what ties with the limit stays.
+        let slack = f32::EPSILON * (limit.abs() + offset.abs());
+        self.inner.expect(query, held, limit - offset + slack);
     }
 
     fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>> {

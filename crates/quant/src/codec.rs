@@ -63,7 +63,7 @@ pub trait Codec: Send + Sync {
         rows * self.code_len()
     }
 
-    /// The `k` nearest of packed codes for a few `queries` at once.
+    /// The `k` nearest of packed codes for each of some `queries`.
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a>;
 
     /// What was learnt, to be saved.
@@ -76,12 +76,44 @@ pub trait Scorer {
     fn score(&mut self, codes: &[u8], distances: &mut [f32]);
 }
 
-/// The nearest of packed codes for a few queries.
+/// Packed codes of vectors with ids one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Slab<'a> {
+    /// Whole blocks of the packing.
+    pub packed: &'a [u8],
+    /// Number of vectors.
+    pub len: usize,
+    /// Id of the first.
+    pub first: u64,
+    /// The vectors that may be found: bit `i % 64` of word `i / 64`; all, without.
+    pub live: Option<&'a [u64]>,
+}
+
+impl<'a> Slab<'a> {
+    /// All of `len` vectors, from id `first` on.
+    #[must_use]
+    pub fn new(packed: &'a [u8], len: usize, first: u64) -> Self {
+        Self { packed, len, first, live: None }
+    }
+
+    /// Whether vector `i` of the slab may be found.
+    #[inline]
+    pub(crate) fn lives(&self, i: usize) -> bool {
+        self.live.is_none_or(|live| live[i / 64] >> (i % 64) & 1 == 1)
+    }
+}
+
+/// The nearest of packed codes for some queries, which need not be offered the same.
 pub trait Scanner {
-    /// Reads the packed codes of `len` vectors, the first of which has id `first`.
+    /// Offers the vectors of `slab` to the queries at the positions `which`, ascending.
     ///
-    /// Blocks of one list are given in the order of their ids, each with whole blocks of the packing.
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64);
+    /// # Panics
+    /// When the slab has too few codes or live words, or positions are no queries or not ascending.
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]);
+
+    /// Hints that `held` vectors are known already to a query, from other scanners, and that none beyond `limit` is
+    /// wanted any more; what is found beyond is of no use. Some scanners spare work by it.
+    fn expect(&mut self, _query: usize, _held: usize, _limit: f32) {}
 
     /// For each query `(distance, id)`, nearest first, ties by id.
     fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>>;
@@ -151,13 +183,14 @@ pub fn search(
     k: NonZeroUsize,
 ) -> Result<Hits, EncodeError> {
     codec.check(queries)?;
+    let all: Vec<u32> = (0..BATCH as u32).collect();
     let batches: Vec<usize> = (0..queries.len()).step_by(BATCH).collect();
     let found: Vec<_> = batches
         .into_par_iter()
         .flat_map_iter(|start| {
             let end = (start + BATCH).min(queries.len());
             let mut scanner = codec.scanner(queries.slice(start..end), metric, k.get());
-            scanner.scan(packed, len, 0);
+            scanner.scan(&Slab::new(packed, len, 0), &all[..end - start]);
             scanner.finish()
         })
         .collect();

@@ -27,7 +27,7 @@ pub mod transforms;
 
 pub use array::{Array, Arrays, RestoreError, Values};
 pub use chain::Chain;
-pub use codec::{Codec, Config, EncodeError, Scanner, Scorer, search};
+pub use codec::{Codec, Config, EncodeError, Scanner, Scorer, Slab, search};
 pub use file::{LoadError, SaveError, from_bytes, load, save, to_bytes};
 pub use scan::{ByDecoding, ByScore, Decoded};
 pub use spec::{ParseSpecError, Spec};

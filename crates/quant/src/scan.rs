@@ -1,6 +1,6 @@
 //! Scans of codes in the order they are stored: by any code's scorer, or by decoding.
 
-use crate::{Codec, Scanner, Scorer};
+use crate::{Codec, Scanner, Scorer, Slab};
 use data::{Metric, Rows};
 use kernels::{Isa, TopK};
 
@@ -23,16 +23,17 @@ impl<'a> ByScore<'a> {
 }
 
 impl Scanner for ByScore<'_> {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]) {
         let mut distances = [0.0; BLOCK];
-        let mut id = first;
-        for codes in packed[..len * self.code_len].chunks(BLOCK * self.code_len) {
+        let mut start = 0;
+        for codes in slab.packed[..slab.len * self.code_len].chunks(BLOCK * self.code_len) {
             let distances = &mut distances[..codes.len() / self.code_len];
-            for (scorer, top) in &mut self.queries {
+            for &query in which {
+                let (scorer, top) = &mut self.queries[query as usize];
                 scorer.score(codes, distances);
-                offer(top, distances, id);
+                offer(top, slab, start, distances);
             }
-            id += distances.len() as u64;
+            start += distances.len();
         }
     }
 
@@ -90,6 +91,8 @@ pub struct ByDecoding<'a> {
     queries: Vec<f32>,
     metric: Metric,
     rows: Vec<f32>,
+    /// The queries of one slab.
+    asked: Vec<f32>,
     tops: Vec<TopK>,
 }
 
@@ -99,25 +102,27 @@ impl<'a> ByDecoding<'a> {
     pub fn new(codec: &'a dyn Codec, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Self {
         let tops = vec![TopK::new(k); queries.len()];
         let rows = vec![0.0; DECODED * codec.dim()];
-        Self { codec, queries: queries.as_slice().to_vec(), metric, rows, tops }
+        Self { codec, queries: queries.as_slice().to_vec(), metric, rows, asked: Vec::new(), tops }
     }
 }
 
 impl Scanner for ByDecoding<'_> {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]) {
         let (dim, code_len) = (self.codec.dim(), self.codec.code_len());
-        let mut distances = vec![0.0; self.tops.len() * DECODED];
-        let mut id = first;
-        for codes in packed[..len * code_len].chunks(DECODED * code_len) {
+        self.asked.clear();
+        which.iter().for_each(|&query| self.asked.extend(&self.queries[query as usize * dim..][..dim]));
+        let mut distances = vec![0.0; which.len() * DECODED];
+        let mut start = 0;
+        for codes in slab.packed[..slab.len * code_len].chunks(DECODED * code_len) {
             let count = codes.len() / code_len;
             let rows = &mut self.rows[..count * dim];
             self.codec.decode(codes, rows);
-            let distances = &mut distances[..self.tops.len() * count];
-            measure(&self.queries, rows, dim, self.metric, distances);
-            for (top, distances) in self.tops.iter_mut().zip(distances.chunks_exact(count)) {
-                offer(top, distances, id);
+            let distances = &mut distances[..which.len() * count];
+            measure(&self.asked, rows, dim, self.metric, distances);
+            for (&query, distances) in which.iter().zip(distances.chunks_exact(count)) {
+                offer(&mut self.tops[query as usize], slab, start, distances);
             }
-            id += count as u64;
+            start += count;
         }
     }
 
@@ -126,11 +131,11 @@ impl Scanner for ByDecoding<'_> {
     }
 }
 
-/// Offers `distances`, the first of which has id `first`.
-fn offer(top: &mut TopK, distances: &[f32], first: u64) {
-    for (id, &distance) in (first..).zip(distances) {
-        if top.would_keep(distance) {
-            top.push(distance, id);
+/// Offers `distances`, the first of which is that of vector `start` of the slab.
+fn offer(top: &mut TopK, slab: &Slab<'_>, start: usize, distances: &[f32]) {
+    for (i, &distance) in (start..).zip(distances) {
+        if top.would_keep(distance) && slab.lives(i) {
+            top.push(distance, slab.first + i as u64);
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A byte table has 256 entries for each byte of a code: product codes of eight bits have one part a
 //! byte, those of four bits two. A nibble table has 16 entries for each half byte.
 
-use crate::{Scanner, Scorer};
+use crate::{Scanner, Scorer, Slab};
+use kernels::fast_scan::SumReservoir;
 use kernels::{Isa, Reservoir, TopK, byte_scan, fast_scan};
 
 /// Entries a byte.
@@ -70,18 +71,125 @@ impl Scorer for ByteScorer {
     }
 }
 
-/// Collects what kernels find by 32-bit row numbers into one list by 64-bit ids.
-struct Lists {
+/// The halves of each word, the lower first.
+pub(crate) fn half_words(words: &[u64]) -> Vec<u32> {
+    words.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]).collect()
+}
+
+/// A pass over the elements at ascending positions, to change them.
+fn at_mut<'a, T>(items: &'a mut [T], which: &'a [u32]) -> impl Iterator<Item = &'a mut T> {
+    let (mut rest, mut next) = (items, 0);
+    which.iter().map(move |&at| {
+        let (item, behind) = std::mem::take(&mut rest)[at as usize - next..]
+            .split_first_mut()
+            .expect("positions are those of queries, ascending");
+        (rest, next) = (behind, at as usize + 1);
+        item
+    })
+}
+
+/// What collects rows of 32-bit numbers for one query.
+trait Collector {
+    /// The rows collected, at distances.
+    fn take(&mut self) -> Vec<(f32, u32)>;
+    /// Leaves out what lies beyond `limit` from now on.
+    fn lower(&mut self, limit: f32);
+}
+
+/// What is found for each query, and under which numbers: row `r` of a collector has the id `base + r`.
+struct Lists<C> {
+    found: Vec<C>,
+    base: u64,
+    /// What was found under other bases.
     tops: Vec<TopK>,
 }
 
-impl Lists {
-    fn new(queries: usize, k: usize) -> Self {
-        Self { tops: vec![TopK::new(k); queries] }
+impl<C: Collector> Lists<C> {
+    fn new(found: Vec<C>, k: usize) -> Self {
+        Self { tops: vec![TopK::new(k); found.len()], found, base: 0 }
     }
 
-    fn finish(self) -> Vec<Vec<(f32, u64)>> {
+    /// The number that the row with id `first` gets; those of `rows` rows from it on have 32 bits.
+    fn number(&mut self, first: u64, rows: usize) -> u32 {
+        let fits = first.checked_sub(self.base).is_some_and(|at| at + rows as u64 <= u64::from(u32::MAX));
+        if !fits {
+            self.flush();
+            self.base = first;
+        }
+        (first - self.base) as u32
+    }
+
+    /// Empties the collectors.
+    fn flush(&mut self) {
+        for (found, top) in self.found.iter_mut().zip(&mut self.tops) {
+            found.take().into_iter().for_each(|(d, row)| top.push(d, self.base + u64::from(row)));
+            found.lower(top.threshold().unwrap_or(f32::INFINITY));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Vec<(f32, u64)>> {
+        if self.tops.iter().all(TopK::is_empty) {
+            let base = self.base;
+            let list = |found: &mut C| {
+                let mut list: Vec<_> =
+                    found.take().into_iter().map(|(d, row)| (d, base + u64::from(row))).collect();
+                // Different sums may round to one distance.
+                let order = |a: &(f32, u64), b: &(f32, u64)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+                if !list.is_sorted_by(|a, b| order(a, b).is_le()) {
+                    list.sort_by(order);
+                }
+                list
+            };
+            return self.found.iter_mut().map(list).collect();
+        }
+        self.flush();
         self.tops.into_iter().map(TopK::into_sorted).collect()
+    }
+}
+
+/// Rows by their exact distance.
+struct Exact {
+    k: usize,
+    found: Reservoir,
+    /// Vectors that the query knows from elsewhere.
+    held: usize,
+}
+
+impl Collector for Exact {
+    fn take(&mut self) -> Vec<(f32, u32)> {
+        let limit = self.found.limit();
+        let found = std::mem::replace(&mut self.found, Reservoir::new(self.k));
+        self.found.lower_limit(limit);
+        found.into_sorted()
+    }
+
+    fn lower(&mut self, limit: f32) {
+        self.found.lower_limit(limit);
+    }
+}
+
+/// Rows by the sum of a rounded table.
+struct Sums {
+    k: usize,
+    found: SumReservoir,
+    table: Rounded,
+}
+
+impl Collector for Sums {
+    fn take(&mut self) -> Vec<(f32, u32)> {
+        let limit = self.found.limit();
+        let found = std::mem::replace(&mut self.found, SumReservoir::new(self.k));
+        self.found.lower_limit(limit);
+        let distance = |sum: u16| f32::from(sum) / self.table.scale + self.table.base;
+        found.into_sorted().into_iter().map(|(sum, row)| (distance(sum), row)).collect()
+    }
+
+    fn lower(&mut self, limit: f32) {
+        if limit.is_nan() {
+            return;
+        }
+        // Sums that round to the limit are let in.
+        self.found.lower_limit(((limit - self.table.base) * self.table.scale + 1.0) as u16);
     }
 }
 
@@ -94,7 +202,7 @@ pub(crate) struct ByteScanner {
     /// Bits of a part beyond a byte.
     low: u32,
     gates: Option<Gates>,
-    lists: Lists,
+    lists: Lists<Exact>,
 }
 
 /// Which codes are looked at, once as many as are wanted have been.
@@ -108,7 +216,8 @@ struct Gates {
 impl ByteScanner {
     /// For one byte table and bias a query.
     pub(crate) fn new(scorers: Vec<ByteScorer>, k: usize) -> Self {
-        let lists = Lists::new(scorers.len(), k);
+        let exact = |_: &ByteScorer| Exact { k, found: Reservoir::new(k), held: 0 };
+        let lists = Lists::new(scorers.iter().map(exact).collect(), k);
         let (tables, biases) = scorers.into_iter().map(|scorer| (scorer.table, scorer.bias)).unzip();
         Self { k, tables, biases, low: 0, gates: None, lists }
     }
@@ -118,46 +227,57 @@ impl ByteScanner {
         Self { low, ..self }
     }
 
-    /// Leaves out codes, after the first `k`, that differ from the query's of `codes` in more than `limit` bits.
-    pub(crate) fn gated(self, codes: Vec<Vec<u8>>, limit: u32) -> Self {
+    /// Leaves out codes, after the first `k`, that differ from the query's in more than `limit` bits. The query's has
+    /// the byte of the least entry of each part.
+    pub(crate) fn gated(self, limit: u32) -> Self {
+        let least = |entries: &[f32; BYTE]| {
+            let low = entries.iter().copied().fold(f32::INFINITY, f32::min);
+            entries.iter().position(|&entry| entry == low).unwrap_or(0) as u8
+        };
+        let code = |table: &Vec<f32>| table.as_chunks().0.iter().map(least).collect();
+        let codes = self.tables.iter().map(code).collect();
         Self { gates: Some(Gates { codes, limit }), ..self }
-    }
-
-    /// The gate of a query whose list has `held` rows.
-    fn gate(&self, query: usize, held: usize) -> Option<byte_scan::Gate<'_>> {
-        let gates = self.gates.as_ref()?;
-        Some(byte_scan::Gate { code: &gates.codes[query], limit: gates.limit, open: self.k - held })
     }
 }
 
 impl Scanner for ByteScanner {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]) {
         let Some(parts) = self.tables.first().map(|table| table.len() / (BYTE << self.low)) else { return };
         let chunk = byte_scan::packed_len(ROWS, parts) * if self.low > 0 { 2 } else { 1 };
         let isa = Isa::current();
-        for (start, packed) in (0..len).step_by(ROWS).zip(packed.chunks(chunk)) {
-            let rows = ROWS.min(len - start);
-            let codes = match self.low {
+        for (start, packed) in (0..slab.len).step_by(ROWS).zip(slab.packed.chunks(chunk)) {
+            let rows = ROWS.min(slab.len - start);
+            let mut codes = match self.low {
                 0 => byte_scan::Codes::new(packed, parts, rows),
                 low => byte_scan::Codes::wide(packed, parts, low, rows),
             };
-            let mut found: Vec<Reservoir> = vec![Reservoir::new(self.k); self.tables.len()];
-            for (found, top) in found.iter_mut().zip(&self.lists.tops) {
-                found.lower_limit(top.threshold().unwrap_or(f32::INFINITY));
+            if let Some(live) = slab.live {
+                codes = codes.only(&live[start / 64..]);
             }
-            let queries = found.iter_mut().enumerate().map(|(query, found)| byte_scan::Query {
-                table: &self.tables[query],
-                bias: self.biases[query],
-                gate: self.gate(query, self.lists.tops[query].len()),
-                found,
+            let first = self.lists.number(slab.first + start as u64, rows);
+            let Lists { found, tops, .. } = &mut self.lists;
+            let queries = at_mut(found, which).zip(which).map(|(exact, &query)| {
+                let query = query as usize;
+                // The first rows pass a gate whatever they are; which of them live is not known there.
+                let gates = self.gates.as_ref().filter(|_| slab.live.is_none());
+                let held = exact.held + tops[query].len() + exact.found.len();
+                let gate = gates.map(|gates| byte_scan::Gate {
+                    code: &gates.codes[query],
+                    limit: gates.limit,
+                    open: self.k.saturating_sub(held),
+                });
+                let (table, bias) = (&self.tables[query], self.biases[query]);
+                byte_scan::Query { table, bias, gate, found: &mut exact.found }
             });
             let mut queries: Vec<_> = queries.collect();
-            isa.byte_scan(&codes, 0, &mut queries);
-            for (found, top) in found.into_iter().zip(&mut self.lists.tops) {
-                let base = first + start as u64;
-                found.into_sorted().into_iter().for_each(|(d, row)| top.push(d, base + u64::from(row)));
-            }
+            isa.byte_scan(&codes, first, &mut queries);
         }
+    }
+
+    fn expect(&mut self, query: usize, held: usize, limit: f32) {
+        let exact = &mut self.lists.found[query];
+        exact.held = held;
+        exact.lower(limit);
     }
 
     fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>> {
@@ -176,70 +296,85 @@ pub(crate) struct Rounded {
 impl Rounded {
     /// Rounds `table`, `parts x 16`, of which no sum may pass 16 bits.
     pub(crate) fn new(table: &[f32], bias: f32) -> Self {
-        let parts = table.len() / NIBBLE;
-        let least = |part: &[f32]| part.iter().copied().fold(f32::INFINITY, f32::min);
-        let most = |part: &[f32]| part.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let spans = table.chunks_exact(NIBBLE).map(|part| most(part) - least(part));
-        let (widest, sum) = spans.fold((0f32, 0f32), |(widest, sum), span| (widest.max(span), sum + span));
+        let parts = table.as_chunks::<NIBBLE>().0;
+        let (mut widest, mut sum) = (0f32, 0f32);
+        let mut leasts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let (least, most) = extremes(part);
+            leasts.push(least);
+            (widest, sum) = (widest.max(most - least), sum + (most - least));
+        }
         // Each entry may be rounded up, hence the room.
-        let room = f32::from(u16::MAX) - parts as f32;
+        let room = f32::from(u16::MAX) - parts.len() as f32;
         let scale = (255.0 / widest).min(room / sum);
         // Without a scale (entries of one value, or that overflow) all sums are zero.
         let usable = scale.is_finite() && scale > 0.0;
         let mut base = bias;
-        let mut entries = Vec::with_capacity(table.len());
-        for part in table.chunks_exact(NIBBLE) {
-            let least = least(part);
+        let mut entries = vec![0; table.len()];
+        for ((part, least), out) in parts.iter().zip(leasts).zip(entries.as_chunks_mut::<NIBBLE>().0) {
             base += least;
-            let rounded = |value: &f32| if usable { (scale * (value - least) + 0.5) as u8 } else { 0 };
-            entries.extend(part.iter().map(rounded));
+            if usable {
+                // Integers of 32 bits come of registers, bytes one by one.
+                let rounded: [i32; NIBBLE] =
+                    std::array::from_fn(|i| (scale * (part[i] - least) + 0.5) as i32);
+                *out = rounded.map(|value| value.clamp(0, 255) as u8);
+            }
         }
         let scale = if usable { scale } else { 1.0 };
         Self { table: fast_scan::Table::new(&entries), scale, base }
     }
 }
 
+/// The least and the largest entry; NaN counts as neither.
+fn extremes(part: &[f32; NIBBLE]) -> (f32, f32) {
+    let (mut low, mut high) = (*part, *part);
+    let mut width = NIBBLE / 2;
+    while width > 0 {
+        for i in 0..width {
+            low[i] = low[i].min(low[i + width]);
+            high[i] = high[i].max(high[i + width]);
+        }
+        width /= 2;
+    }
+    (low[0], high[0])
+}
+
 /// The nearest of codes packed by [`fast_scan::pack`], by tables rounded to bytes.
 pub(crate) struct NibbleScanner {
-    k: usize,
     parts: usize,
-    tables: Vec<Rounded>,
-    lists: Lists,
+    lists: Lists<Sums>,
 }
 
 impl NibbleScanner {
     /// For one table a query, all of `parts`.
     pub(crate) fn new(tables: Vec<Rounded>, parts: usize, k: usize) -> Self {
-        let lists = Lists::new(tables.len(), k);
-        Self { k, parts, tables, lists }
+        let sums = |table| Sums { k, found: SumReservoir::new(k), table };
+        Self { parts, lists: Lists::new(tables.into_iter().map(sums).collect(), k) }
     }
 }
 
 impl Scanner for NibbleScanner {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]) {
         let isa = Isa::current();
         let chunk = fast_scan::packed_len(ROWS, self.parts);
-        for (start, packed) in (0..len).step_by(ROWS).zip(packed.chunks(chunk)) {
-            let codes = fast_scan::Codes::new(packed, self.parts, ROWS.min(len - start));
-            let mut found = vec![fast_scan::SumReservoir::new(self.k); self.tables.len()];
-            for ((found, top), table) in found.iter_mut().zip(&self.lists.tops).zip(&self.tables) {
-                // Sums that round to the worst distance kept are let in; the list itself decides.
-                let limit = top.threshold().map_or(f32::INFINITY, |t| (t - table.base) * table.scale + 1.0);
-                found.lower_limit(limit as u16);
+        let live = slab.live.map(half_words);
+        for (start, packed) in (0..slab.len).step_by(ROWS).zip(slab.packed.chunks(chunk)) {
+            let rows = ROWS.min(slab.len - start);
+            let mut codes = fast_scan::Codes::new(packed, self.parts, rows);
+            if let Some(live) = &live {
+                codes = codes.only(&live[start / 32..]);
             }
-            let mut queries: Vec<_> = found
-                .iter_mut()
-                .zip(&self.tables)
-                .map(|(found, rounded)| fast_scan::Query { table: &rounded.table, bias: 0, found })
+            let first = self.lists.number(slab.first + start as u64, rows);
+            let queries = at_mut(&mut self.lists.found, which);
+            let mut queries: Vec<_> = queries
+                .map(|Sums { table, found, .. }| fast_scan::Query { table: &table.table, bias: 0, found })
                 .collect();
-            isa.fast_scan(&codes, 0, &mut queries);
-            let base = first + start as u64;
-            for ((found, top), table) in found.into_iter().zip(&mut self.lists.tops).zip(&self.tables) {
-                for (sum, row) in found.into_sorted() {
-                    top.push(f32::from(sum) / table.scale + table.base, base + u64::from(row));
-                }
-            }
+            isa.fast_scan(&codes, first, &mut queries);
         }
+    }
+
+    fn expect(&mut self, query: usize, _: usize, limit: f32) {
+        self.lists.found[query].lower(limit);
     }
 
     fn finish(self: Box<Self>) -> Vec<Vec<(f32, u64)>> {
@@ -288,8 +423,8 @@ mod tests {
         want.truncate(9);
         let mut scanner = ByteScanner::new(vec![ByteScorer { table: table.clone(), bias: 0.5 }], 9);
         // The later piece first: ids decide ties, not the order of scans.
-        scanner.scan(&byte_scan::pack(&codes[128 * 3..], 3), 500 - 128, 7 + 128);
-        scanner.scan(&byte_scan::pack(&codes[..128 * 3], 3), 128, 7);
+        scanner.scan(&Slab::new(&byte_scan::pack(&codes[128 * 3..], 3), 500 - 128, 7 + 128), &[0]);
+        scanner.scan(&Slab::new(&byte_scan::pack(&codes[..128 * 3], 3), 128, 7), &[0]);
         assert_eq!(Box::new(scanner).finish(), [want]);
     }
 
@@ -300,8 +435,8 @@ mod tests {
         let mut exact = vec![0.0; 700];
         ByteScorer { table: pairs(&table), bias: 2.0 }.score(&codes, &mut exact);
         let mut scanner = NibbleScanner::new(vec![Rounded::new(&table, 2.0)], 8, 10);
-        scanner.scan(&fast_scan::pack(&codes[..320 * 4], 8), 320, 0);
-        scanner.scan(&fast_scan::pack(&codes[320 * 4..], 8), 380, 320);
+        scanner.scan(&Slab::new(&fast_scan::pack(&codes[..320 * 4], 8), 320, 0), &[0]);
+        scanner.scan(&Slab::new(&fast_scan::pack(&codes[320 * 4..], 8), 380, 320), &[0]);
         let found = Box::new(scanner).finish().remove(0);
         let mut sorted = exact.clone();
         sorted.sort_by(f32::total_cmp);
@@ -317,13 +452,13 @@ mod tests {
     #[test]
     fn tables_of_one_value_are_no_error() {
         let mut scanner = NibbleScanner::new(vec![Rounded::new(&[4.0; 2 * NIBBLE], 0.0)], 2, 3);
-        scanner.scan(&fast_scan::pack(&[0; 5], 2), 5, 0);
+        scanner.scan(&Slab::new(&fast_scan::pack(&[0; 5], 2), 5, 0), &[0]);
         assert_eq!(Box::new(scanner).finish(), [[(8.0, 0), (8.0, 1), (8.0, 2)]]);
         // Overflow in many parts must not make sums pass 16 bits.
         let mut wild = vec![0.0; 300 * NIBBLE];
         wild.iter_mut().step_by(3).for_each(|entry| *entry = f32::INFINITY);
         let mut scanner = NibbleScanner::new(vec![Rounded::new(&wild, 0.0)], 300, 3);
-        scanner.scan(&fast_scan::pack(&[0xff; 5 * 150], 300), 5, 0);
+        scanner.scan(&Slab::new(&fast_scan::pack(&[0xff; 5 * 150], 300), 5, 0), &[0]);
         assert_eq!(Box::new(scanner).finish()[0].len(), 3);
     }
 }

@@ -3,7 +3,7 @@
 use data::{Metric, Rows};
 use deepembed_quant::codes::Code;
 use deepembed_quant::transforms::Change;
-use deepembed_quant::{Array, Arrays, Codec, Spec, Training, Values, load, save, search};
+use deepembed_quant::{Array, Arrays, Codec, Slab, Spec, Training, Values, load, save, search};
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
 
@@ -114,6 +114,48 @@ fn scorers_and_scanners_agree() {
                     hits.windows(2).all(|pair| pair[0].order(&pair[1]).is_lt()),
                     "{spec} is out of order"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn queries_may_be_offered_different_slabs() {
+    // Lists of different lengths, each visited by some of the queries, some with a filter.
+    const ENDS: [usize; 6] = [0, 1, 70, 700, 1100, 2000];
+    let (rows, queries) = (clumps(2000, DIM, 2), clumps(4, DIM, 3));
+    let queries = Rows::new(&queries, DIM).unwrap();
+    let visits: [&[u32]; 5] = [&[0, 1, 2, 3], &[1], &[0, 3], &[], &[1, 2, 3]];
+    let live: Vec<u64> = (0..32).map(|word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    for spec in specs() {
+        let codec = train(&spec, &rows, DIM);
+        let codes = codec.encode_all(Rows::new(&rows, DIM).unwrap()).unwrap();
+        let lists: Vec<Vec<u8>> = ENDS
+            .windows(2)
+            .map(|pair| codec.pack(codes[pair[0] * codec.code_len()..pair[1] * codec.code_len()].to_vec()))
+            .collect();
+        let slab = |list: usize| {
+            let live = (list % 2 == 1).then_some(&live[..]);
+            let (first, end) = (ENDS[list], ENDS[list + 1]);
+            Slab { packed: &lists[list], len: end - first, first: first as u64, live }
+        };
+        for metric in [Metric::L2, Metric::Dot] {
+            let mut together = codec.scanner(queries, metric, 40);
+            visits.iter().enumerate().for_each(|(list, which)| together.scan(&slab(list), which));
+            for (query, found) in together.finish().into_iter().enumerate() {
+                let mut alone = codec.scanner(queries.slice(query..query + 1), metric, 40);
+                let visited = (0..5).filter(|&list| visits[list].contains(&(query as u32)));
+                visited.for_each(|list| alone.scan(&slab(list), &[0]));
+                assert_eq!(found, alone.finish().remove(0), "{spec} {metric}");
+                let lives = |id: u64| {
+                    let list = (0..5).find(|&list| id < ENDS[list + 1] as u64).unwrap();
+                    let i = id as usize - ENDS[list];
+                    visits[list].contains(&(query as u32))
+                        && (list % 2 == 0 || live[i / 64] >> (i % 64) & 1 == 1)
+                };
+                assert!(found.iter().all(|&(_, id)| lives(id)), "{spec} {metric}");
+                let all = (0..2000).filter(|&id| lives(id)).count();
+                assert_eq!(found.len(), all.min(40), "{spec} {metric}");
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::hnsw::Hnsw;
 use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::symqg::Symqg;
-use crate::{Index, Layout, MadeBy, ParseSpecError, Provenance};
+use crate::{Index, Layout, MadeBy, ParseSpecError, Provenance, Spec};
 use data::{Map, write_atomic};
 use sections::Entry;
 use std::fs::File;
@@ -255,7 +255,14 @@ impl Mapped {
     }
 
     fn sections(&self) -> Sections<'_> {
-        Sections { path: &self.path, map: &self.map, head: &self.head, table: &self.table }
+        Sections {
+            path: &self.path,
+            map: &self.map,
+            head: &self.head,
+            table: &self.table,
+            rows: self.head.rows,
+            depth: 0,
+        }
     }
 }
 
@@ -273,13 +280,18 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     if !provenance.model.as_ref().is_none_or(fits) {
         return Err(sections.damaged("its provenance does not belong to its rows"));
     }
-    let index: Box<dyn Index> = match &file.head.spec.layout {
-        Layout::Scan => Box::new(Scan::open(&sections)?),
-        &Layout::Hnsw(shape) => Box::new(Hnsw::open(shape, &sections)?),
-        Layout::Lists(lists) => Box::new(Lists::open(lists, &sections)?),
-        &Layout::Symqg(shape) => Box::new(Symqg::open(shape, &sections)?),
-    };
+    let index = open_index(&file.head.spec, &sections)?;
     Ok(Opened { index, provenance, file })
+}
+
+/// The index that `spec` describes, from its sections.
+pub(crate) fn open_index(spec: &Spec, sections: &Sections<'_>) -> Result<Box<dyn Index>, OpenError> {
+    Ok(match &spec.layout {
+        Layout::Scan => Box::new(Scan::open(sections)?),
+        &Layout::Hnsw(shape) => Box::new(Hnsw::open(shape, sections)?),
+        Layout::Lists(lists) => Box::new(Lists::open(lists, sections)?),
+        &Layout::Symqg(shape) => Box::new(Symqg::open(shape, sections)?),
+    })
 }
 
 /// Reads every byte of an index file and compares all hashes.

@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a section holds. The numbers are part of the format.
+/// What a section holds. The numbers are part of the format; those of an index within another are 256 higher,
+/// for each index that it is within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum PartKind {
@@ -46,6 +47,8 @@ pub enum PartKind {
     FinerCodes = 15,
     /// `n x stride` words (`u32`): a row each of a fused graph, its vector, then its neighbours' codes.
     FusedRows = 16,
+    /// `n` numbers (`f32`) in the order of the lists: what a row adds to its distance beside its code.
+    ListTerms = 30,
     /// Of a fused graph (`u32`): the entry, the bytes of a vector's value (1 or 4), the mean and the rotation.
     FusedFrame = 17,
 }
@@ -54,6 +57,8 @@ pub enum PartKind {
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
     pub(super) kind: PartKind,
+    /// Indexes that the part's own is within.
+    pub(super) depth: u32,
     /// Bytes of one value.
     pub(super) element: usize,
     pub(super) bytes: &'a [u8],
@@ -61,7 +66,12 @@ pub struct Part<'a> {
 
 impl<'a> Part<'a> {
     pub(crate) fn new<T: Pod>(kind: PartKind, values: &'a [T]) -> Self {
-        Self { kind, element: size_of::<T>(), bytes: bytemuck::cast_slice(values) }
+        Self { kind, depth: 0, element: size_of::<T>(), bytes: bytemuck::cast_slice(values) }
+    }
+
+    /// The same of an index within another.
+    pub(crate) fn within(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
     }
 
     /// Bytes of the array.
@@ -77,6 +87,8 @@ impl<'a> Part<'a> {
     }
 }
 
+/// What the numbers of an index within another are higher by.
+const WITHIN: u32 = 256;
 /// Bytes of an entry: kind and element (u32), offset and length (u64), hash, zeros.
 const ENTRY: usize = 64;
 
@@ -93,7 +105,7 @@ pub(super) fn lay_out(parts: &[Part<'_>], start: usize) -> (Vec<u8>, u64) {
     let mut table = Vec::with_capacity(parts.len() * ENTRY);
     let mut offset = start + (parts.len() * ENTRY).next_multiple_of(PAGE);
     for part in parts {
-        table.extend((part.kind as u32).to_le_bytes());
+        table.extend((part.kind as u32 + WITHIN * part.depth).to_le_bytes());
         table.extend((part.element as u32).to_le_bytes());
         table.extend((offset as u64).to_le_bytes());
         table.extend((part.bytes.len() as u64).to_le_bytes());
@@ -145,14 +157,23 @@ fn require_zeros(map: &Map, range: Range<usize>) -> Result<(), String> {
 }
 
 /// The sections of a mapped file.
+#[derive(Clone, Copy)]
 pub(crate) struct Sections<'a> {
     pub(super) path: &'a Path,
     pub(super) map: &'a Arc<Map>,
     pub(super) head: &'a Superblock,
     pub(super) table: &'a [Entry],
+    /// Rows of the index whose sections are looked for, and the indexes that it is within.
+    pub(super) rows: usize,
+    pub(super) depth: u32,
 }
 
 impl<'a> Sections<'a> {
+    /// The sections of the index of `rows` rows within this one.
+    pub(crate) fn within(&self, rows: usize) -> Self {
+        Self { rows, depth: self.depth + 1, ..*self }
+    }
+
     /// The error that the file is damaged.
     pub(crate) fn damaged(&self, what: &str) -> OpenError {
         OpenError::Damaged { path: self.path.to_path_buf(), what: what.to_owned() }
@@ -160,7 +181,7 @@ impl<'a> Sections<'a> {
 
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
-        self.head.rows
+        self.rows
     }
 
     /// Values a row.
@@ -196,12 +217,12 @@ impl<'a> Sections<'a> {
 
     /// Rows, and values a row.
     pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.head.rows, self.head.dim)
+        (self.rows, self.head.dim)
     }
 
     /// The rows.
     pub(crate) fn vectors(&self) -> Result<Vectors, OpenError> {
-        let (rows, dim) = (self.head.rows, self.head.dim);
+        let (rows, dim) = self.sizes();
         let values = self.array(PartKind::Rows, rows.checked_mul(vectors::stride(dim)))?;
         Vectors::from_padded(values, dim).ok_or_else(|| self.damaged("its rows are not whole"))
     }
@@ -255,7 +276,8 @@ impl<'a> Sections<'a> {
     }
 
     fn entry(&self, kind: PartKind) -> Result<&'a Entry, OpenError> {
-        let entry = self.table.iter().find(|entry| entry.kind == kind as u32);
+        let number = kind as u32 + WITHIN * self.depth;
+        let entry = self.table.iter().find(|entry| entry.kind == number);
         entry.ok_or_else(|| self.damaged(&format!("it has no {kind:?}")))
     }
 }

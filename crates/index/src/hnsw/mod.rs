@@ -18,7 +18,7 @@ use crate::scan::{self, Among};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{HnswSpec, Layout, Spec};
 use crate::vectors::{self, Vectors};
-use data::{Hit, Hits, Id, Metric, Rows};
+use data::{Hit, Hits, Metric, Rows};
 use graph::{Graph, Links};
 use pool::{Pools, Scratch};
 use rayon::prelude::*;
@@ -61,12 +61,15 @@ impl Hnsw {
     fn answer(&self, graph: &Graph<'_>, query: &[f32], plan: &Plan<'_>, scratch: &mut Scratch) -> Answer {
         let padded = vectors::padded(query);
         let mut stats = Stats::default();
-        let found = match plan.keep {
-            None => graph.search(&padded, plan.beam, scratch, &mut stats),
-            Some(_) if plan.prefers_scan => Vec::new(),
-            Some(keep) => graph.search_passing(&padded, plan.beam, keep, scratch, &mut stats),
+        let found = match plan.filter {
+            Filter::All => graph.search(&padded, plan.beam, scratch, &mut stats),
+            _ if plan.prefers_scan => Vec::new(),
+            filter => {
+                let keep = |id| filter.passes(id);
+                graph.search_passing(&padded, plan.beam, &keep, scratch, &mut stats)
+            }
         };
-        if plan.keep.is_none() || found.len() >= plan.k {
+        if plan.filter.is_all() || found.len() >= plan.k {
             let hits = found.into_iter().take(plan.k).map(|(distance, id)| Hit { id: id.into(), distance });
             return Answer { hits: hits.collect(), stats };
         }
@@ -80,12 +83,9 @@ impl Hnsw {
         let n = self.vectors.len();
         let k = request.k.get().min(n);
         let beam = request.effort.beam.unwrap_or(BEAM).get().clamp(k, n);
-        let keep = match request.filter {
-            Filter::All => None,
-            Filter::When(keep) => Some(keep),
-        };
-        let prefers_scan = keep.is_some_and(|keep| scan_is_cheaper(n, beam * self.shape.links(), keep));
-        Plan { k, beam, keep, prefers_scan, among: OnceLock::new() }
+        let filter = request.filter;
+        let prefers_scan = !filter.is_all() && scan_is_cheaper(n, beam * self.shape.links(), filter);
+        Plan { k, beam, filter, prefers_scan, among: OnceLock::new() }
     }
 }
 
@@ -93,7 +93,7 @@ impl Hnsw {
 struct Plan<'a> {
     k: usize,
     beam: usize,
-    keep: Option<&'a (dyn Fn(Id) -> bool + Sync)>,
+    filter: Filter<'a>,
     prefers_scan: bool,
     /// The rows that pass, listed when a scan first needs them.
     among: OnceLock<Among>,
@@ -101,9 +101,9 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn among(&self, n: usize) -> &Among {
-        self.among.get_or_init(|| match self.keep {
-            None => Among::All(n),
-            Some(keep) => Among::These(scan::passing(n, keep)),
+        self.among.get_or_init(|| match self.filter {
+            Filter::All => Among::All(n),
+            filter => Among::These(filter.passing(n)),
         })
     }
 }
@@ -114,8 +114,8 @@ impl Plan<'_> {
 /// distances, where `unfiltered` is about `beam * M`; the scan computes `s * n`, each at a third of the
 /// cost because it knows what comes next. Asking the filter about all rows is taken to cost a sixteenth
 /// of a scan's distance each. The share is that of a sample.
-fn scan_is_cheaper(n: usize, unfiltered: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> bool {
-    let share = scan::passing_share(n, keep);
+fn scan_is_cheaper(n: usize, unfiltered: usize, filter: Filter<'_>) -> bool {
+    let share = filter.share(n);
     share * (share * n as f64 + n as f64 / 16.0) <= 3.0 * unfiltered as f64
 }
 

@@ -2,10 +2,10 @@
 
 use super::coarse::{self, Coarse};
 use super::finer::Finer;
-use super::{Lists, Places};
+use super::spec::{ListsSpec, Partition};
+use super::{Lists, Places, residual_distances};
 use crate::array::Array;
 use crate::build::BuildError;
-use crate::spec::ListsSpec;
 use data::{Metric, Rows};
 use quant::{Codec, Training};
 use rayon::prelude::*;
@@ -23,17 +23,20 @@ pub(super) fn build(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Lists, BuildError> {
     let (n, dim) = (rows.len(), rows.dim());
-    let lists = spec.cells.map_or(1, |cells| cells.count as usize);
-    if n < lists {
+    let cells = spec.cells.as_ref();
+    let lists = cells.map_or(1, |cells| cells.partition.lists());
+    let by_rows = cells.is_some_and(|cells| matches!(cells.partition, Partition::Product { .. }));
+    // Lists of a product may be empty.
+    if n < lists && !by_rows {
         return Err(BuildError::TooFew { rows: n, lists });
     }
-    let coarse = spec.cells.map(|_| Coarse::train(rows, lists, metric, seed));
+    let coarse = cells.map(|cells| Coarse::train(&cells.partition, rows, metric, seed)).transpose()?;
     let assignment = match &coarse {
         Some(coarse) => coarse.assign(rows, metric),
         None => vec![0; n],
     };
     progress(n / 4, n);
-    let residual = coarse.as_ref().filter(|_| spec.cells.is_some_and(|cells| cells.residual));
+    let residual = coarse.as_ref().filter(|_| cells.is_some_and(|cells| cells.residual));
     let sample = coarse::sample(rows, SAMPLE, seed);
     let sample = Rows::new(&sample, dim).expect("whole rows");
     let codec = match residual {
@@ -49,11 +52,35 @@ pub(super) fn build(
     let finer = spec.refine.as_ref().map(|code| Finer::build(code, rows, &ids, sample, seed)).transpose()?;
     progress(n / 4 * 3, n);
     let residual = residual.map(|coarse| (coarse, assignment.as_slice()));
-    let (offsets, codes) = pack(&*codec, rows, &ids, &starts, residual);
+    let (offsets, codes) = match by_rows {
+        true => {
+            let mut codes = Array::filled(n * codec.code_len(), 0u8);
+            encode(&*codec, rows, &ids, residual, codes.as_mut());
+            (None, codes)
+        }
+        false => {
+            let (offsets, codes) = pack(&*codec, rows, &ids, &starts, residual);
+            (Some(owned(&offsets)), codes)
+        }
+    };
+    let terms = residual
+        .filter(|_| by_rows && residual_distances(spec, metric))
+        .map(|(coarse, lists)| owned(&terms(&*codec, &codes, coarse, &ids, lists)));
     progress(n, n);
     let trained = quant::to_bytes(&spec.code, &*codec).map_err(BuildError::Code)?;
-    let places = Places { starts: owned(&starts), offsets: owned(&offsets), codes, ids: owned(&ids) };
-    Ok(Lists { spec: spec.clone(), metric, dim, coarse, codec, trained, places, finer })
+    let places = Places { starts: owned(&starts), offsets, codes, ids: owned(&ids) };
+    Ok(Lists {
+        spec: spec.clone(),
+        metric,
+        dim,
+        coarse,
+        codec,
+        trained,
+        places,
+        terms,
+        finer,
+        place_of: std::sync::OnceLock::new(),
+    })
 }
 
 fn owned<T: bytemuck::Pod>(values: &[T]) -> Array<T> {
@@ -78,10 +105,27 @@ fn order(assignment: &[u32], lists: usize) -> (Vec<u32>, Vec<u32>) {
 
 /// Rows less the centroid of their list.
 fn less_centroids(coarse: &Coarse, rows: Rows<'_, f32>, lists: &[u32]) -> Vec<f32> {
-    let pairs = rows.iter().zip(lists);
-    pairs
-        .flat_map(|(row, &list)| row.iter().zip(coarse.centroid(list as usize)).map(|(x, c)| x - c))
-        .collect()
+    let mut residuals = Vec::with_capacity(rows.as_slice().len());
+    for (row, &list) in rows.iter().zip(lists) {
+        coarse.subtract(row, list as usize, &mut residuals);
+    }
+    residuals
+}
+
+/// For the row at each place `|c + r|^2 - |c|^2`, where `c` is its centroid and `r` what its code stands for.
+fn terms(codec: &dyn Codec, codes: &[u8], coarse: &Coarse, ids: &[u32], lists: &[u32]) -> Vec<f32> {
+    let mut terms = vec![0.0; ids.len()];
+    let chunks = terms.par_chunks_mut(CHUNK).zip(ids.par_chunks(CHUNK));
+    chunks.zip(codes.par_chunks(CHUNK * codec.code_len())).for_each(|((terms, ids), codes)| {
+        let mut residuals = vec![0.0; ids.len() * codec.dim()];
+        codec.decode(codes, &mut residuals);
+        for ((term, &id), residual) in terms.iter_mut().zip(ids).zip(residuals.chunks_exact(codec.dim())) {
+            let [first, second] = coarse.centroid(lists[id as usize] as usize);
+            let pairs = residual.iter().zip(first.iter().chain(second));
+            *term = pairs.map(|(r, c)| r * (r + 2.0 * c)).sum();
+        }
+    });
+    terms
 }
 
 /// The packed codes of all lists and where each starts. No more than the codes of one list exist twice.

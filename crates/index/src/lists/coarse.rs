@@ -1,100 +1,103 @@
-//! The centroids of lists.
+//! The centroids of lists, whatever finds them.
 
-use crate::array::Array;
-use crate::file::{OpenError, Part, PartKind, Sections};
+use super::nearest::Nearest;
+use super::product::Product;
+use super::spec::Partition;
+use crate::build::BuildError;
+use crate::file::{OpenError, Part, Sections};
 use data::{Metric, Rows};
-use kernels::{KMeansConfig, Panels, Seeds, SplitMix64, kmeans};
-use rayon::prelude::*;
+use kernels::SplitMix64;
+use std::borrow::Cow;
 
-/// Rows a list that centroids are learnt from, at most.
-const ROWS_A_LIST: usize = 64;
-/// Rounds of k-means; more change lists little.
-const ROUNDS: usize = 10;
-/// Rows that one task puts into lists.
-const CHUNK: usize = 256;
-
-/// One centroid a list.
-pub(super) struct Coarse {
-    /// `lists x dim`.
-    centroids: Array<f32>,
-    dim: usize,
+/// How rows are put into lists.
+pub(super) enum Coarse {
+    /// By nearest centroid.
+    Nearest(Nearest),
+    /// By the nearest centroids of both halves.
+    Product(Product),
 }
 
 impl Coarse {
-    /// Learns `lists` centroids from a sample of `rows`.
-    pub(super) fn train(rows: Rows<'_, f32>, lists: usize, metric: Metric, seed: u64) -> Self {
-        let dim = rows.dim();
-        let sample = sample(rows, lists.saturating_mul(ROWS_A_LIST), seed);
-        let config = KMeansConfig {
-            rounds: ROUNDS,
-            seeds: Seeds::Random,
-            // Rows that are compared by direction lie in lists by direction.
-            spherical: metric == Metric::Dot,
-            ..KMeansConfig::new(lists, seed)
-        };
-        let learnt = kmeans(&sample, dim, &config).centroids;
-        let mut centroids = Array::filled(learnt.len(), 0.0);
-        centroids.as_mut().copy_from_slice(&learnt);
-        Self { centroids, dim }
+    /// Learns centroids from a sample of `rows`.
+    pub(super) fn train(
+        partition: &Partition,
+        rows: Rows<'_, f32>,
+        metric: Metric,
+        seed: u64,
+    ) -> Result<Self, BuildError> {
+        Ok(match partition {
+            Partition::Nearest { router, .. } => {
+                Self::Nearest(Nearest::train(partition.lists(), router.as_deref(), rows, metric, seed)?)
+            }
+            Partition::Product { bits } => Self::Product(Product::train(*bits, rows, metric, seed)?),
+        })
     }
 
-    pub(super) fn open(sections: &Sections<'_>, lists: usize) -> Result<Self, OpenError> {
-        let dim = sections.dim();
-        let centroids = sections.array(PartKind::Centroids, lists.checked_mul(dim))?;
-        Ok(Self { centroids, dim })
+    pub(super) fn open(partition: &Partition, sections: &Sections<'_>) -> Result<Self, OpenError> {
+        Ok(match partition {
+            Partition::Nearest { router, .. } => {
+                Self::Nearest(Nearest::open(partition.lists(), router.as_deref(), sections)?)
+            }
+            Partition::Product { bits } => Self::Product(Product::open(*bits, sections)?),
+        })
     }
 
-    pub(super) fn part(&self) -> Part<'_> {
-        Part::new(PartKind::Centroids, &self.centroids)
+    pub(super) fn parts(&self) -> Vec<Part<'_>> {
+        match self {
+            Self::Nearest(nearest) => nearest.parts(),
+            Self::Product(product) => vec![product.part()],
+        }
     }
 
     /// The list of each row.
     pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric) -> Vec<u32> {
-        let panels = match metric {
-            Metric::L2 => Panels::new(&self.centroids, self.dim),
-            Metric::Dot => {
-                let zeros = vec![0.0; self.centroids.len() / self.dim];
-                Panels::with_starts(&self.centroids, self.dim, &zeros)
-            }
-        };
-        let mut lists = vec![0; rows.len()];
-        lists.par_chunks_mut(CHUNK).zip(rows.as_slice().par_chunks(CHUNK * self.dim)).for_each(
-            |(lists, rows)| {
-                panels.nearest(rows, lists, &mut vec![0.0; lists.len()]);
-            },
-        );
-        lists
+        match self {
+            Self::Nearest(nearest) => nearest.assign(rows, metric),
+            Self::Product(product) => product.assign(rows, metric),
+        }
     }
 
-    /// The `probes` nearest lists of each query, nearest first.
-    pub(super) fn nearest(&self, queries: Rows<'_, f32>, metric: Metric, probes: usize) -> Vec<Vec<u32>> {
-        let nearest = match metric {
-            Metric::L2 => kernels::l2_nearest,
-            Metric::Dot => kernels::dot_nearest,
-        };
-        let found = nearest(queries.as_slice(), &self.centroids, self.dim, probes);
-        found.into_iter().map(|lists| lists.into_iter().map(|(_, list)| list).collect()).collect()
+    /// The centroid of a list, in two pieces one after the other.
+    pub(super) fn centroid(&self, list: usize) -> [&[f32]; 2] {
+        match self {
+            Self::Nearest(nearest) => [nearest.centroid(list), &[]],
+            Self::Product(product) => product.centroid(list),
+        }
     }
 
-    /// The centroid of a list.
-    pub(super) fn centroid(&self, list: usize) -> &[f32] {
-        &self.centroids[list * self.dim..][..self.dim]
+    /// Appends `row` less the centroid of a list.
+    pub(super) fn subtract(&self, row: &[f32], list: usize, residuals: &mut Vec<f32>) {
+        let [first, second] = self.centroid(list);
+        residuals.extend(row.iter().zip(first.iter().chain(second)).map(|(x, c)| x - c));
     }
 
-    /// What to look for among the residuals of a list, and what to add to their distances.
-    pub(super) fn residual(&self, query: &[f32], list: usize, metric: Metric) -> (Vec<f32>, f32) {
-        let centroid = self.centroid(list);
+    /// Appends what to look for among the residuals of a list, and gives what to add to their distances.
+    pub(super) fn residual(
+        &self,
+        query: &[f32],
+        list: usize,
+        metric: Metric,
+        residuals: &mut Vec<f32>,
+    ) -> f32 {
         match metric {
-            Metric::L2 => (query.iter().zip(centroid).map(|(q, c)| q - c).collect(), 0.0),
-            Metric::Dot => (query.to_vec(), -kernels::dot(query, centroid)),
+            Metric::L2 => {
+                self.subtract(query, list, residuals);
+                0.0
+            }
+            Metric::Dot => {
+                residuals.extend(query);
+                let [first, second] = self.centroid(list);
+                let (head, tail) = query.split_at(first.len());
+                -(kernels::dot(head, first) + kernels::dot(tail, second))
+            }
         }
     }
 }
 
 /// At most `most` different rows, in their order.
-pub(super) fn sample(rows: Rows<'_, f32>, most: usize, seed: u64) -> Vec<f32> {
+pub(super) fn sample(rows: Rows<'_, f32>, most: usize, seed: u64) -> Cow<'_, [f32]> {
     if rows.len() <= most {
-        return rows.as_slice().to_vec();
+        return Cow::Borrowed(rows.as_slice());
     }
     // One of each stretch, so that rows in order of their class are all met.
     let mut random = SplitMix64::named(seed, 0x6c69_7374);

@@ -6,6 +6,7 @@ use crate::distance::Distance;
 use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::vectors::{self, Vectors};
 use data::{Metric, Rows};
+use kernels::TopK;
 use quant::codes::Code;
 use quant::{Codec, Training};
 
@@ -15,6 +16,11 @@ pub(super) enum Finer {
     Rows(Vectors),
     /// Any other code; `n x code_len`, not packed.
     Codes { codec: Box<dyn Codec>, trained: Vec<u8>, codes: Array<u8> },
+}
+
+/// The codes of some rows, one after another.
+fn picked(codes: &[u8], len: usize, places: impl Iterator<Item = u32>) -> Vec<u8> {
+    places.flat_map(|place| &codes[place as usize * len..][..len]).copied().collect()
 }
 
 /// The spec of a code alone.
@@ -60,6 +66,41 @@ impl Finer {
         }
     }
 
+    /// The `k` nearest of the rows at `places`: distances and places.
+    pub(super) fn nearest(&self, query: &[f32], metric: Metric, places: &[u32], k: usize) -> Vec<(f32, u64)> {
+        /// Rows ranked at once.
+        const CHUNK: usize = 256;
+        let mut top = TopK::new(k);
+        let padded = vectors::padded(query);
+        let mut offer = |places: &[u32], distances: &[f32]| {
+            for (&place, &distance) in places.iter().zip(distances) {
+                if top.would_keep(distance) {
+                    top.push(distance, place.into());
+                }
+            }
+        };
+        let mut distances = [0.0; CHUNK];
+        match self {
+            Self::Rows(rows) => {
+                let distance = Distance::new(metric);
+                for places in places.chunks(CHUNK) {
+                    let distances = &mut distances[..places.len()];
+                    distance.at(&padded, rows.as_slice(), places, distances);
+                    offer(places, distances);
+                }
+            }
+            Self::Codes { codec, codes, .. } => {
+                let mut scorer = codec.scorer(query, metric);
+                for places in places.chunks(CHUNK) {
+                    let distances = &mut distances[..places.len()];
+                    scorer.score(&picked(codes, codec.code_len(), places.iter().copied()), distances);
+                    offer(places, distances);
+                }
+            }
+        }
+        top.into_sorted()
+    }
+
     /// Replaces the distances of `found`, pairs of distance and place; places beyond the rows are dropped.
     pub(super) fn rank(&self, query: &[f32], metric: Metric, found: &mut Vec<(f32, u64)>) {
         let mut distances = vec![0.0; found.len()];
@@ -73,11 +114,7 @@ impl Finer {
             Self::Codes { codec, codes, .. } => {
                 let len = codec.code_len();
                 found.retain(|&(_, place)| (place as usize) < codes.len() / len);
-                let picked: Vec<u8> = found
-                    .iter()
-                    .flat_map(|&(_, place)| &codes[place as usize * len..][..len])
-                    .copied()
-                    .collect();
+                let picked = picked(codes, len, found.iter().map(|&(_, place)| place as u32));
                 codec.scorer(query, metric).score(&picked, &mut distances[..found.len()]);
             }
         }

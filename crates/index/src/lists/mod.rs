@@ -9,31 +9,51 @@
 //! for each answer again. Answers are ordered by `(distance, id)`.
 //! Source: Jégou, Douze and Schmid, TPAMI 2011, section IV.
 //!
-//! Files: `build` fills the lists, `coarse` finds them, `finer` ranks again; this one answers requests.
+//! Files: `spec` names them, `build` fills the lists; `coarse` finds them, as `nearest` says, or as `product` and
+//! `multi_sequence` do, and `router` lets another index find them;
+//! `visit` reads them, `gather` those of a product; `sieve` tells which rows pass a filter, `finer` ranks again; this one answers requests.
 
 mod build;
 mod coarse;
 mod finer;
+mod gather;
+mod multi_sequence;
+mod nearest;
+mod product;
+mod router;
+mod sieve;
+pub(crate) mod spec;
+mod visit;
 
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::file::{OpenError, Part, PartKind, Sections};
-use crate::scan::passing_share;
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, ListsSpec, Spec};
 use coarse::Coarse;
-use data::{Hit, Hits, Id, Metric, Rows};
+use data::{Hit, Hits, Metric, Rows};
 use finer::Finer;
 use quant::Codec;
 use rayon::prelude::*;
+use sieve::Sieve;
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+use visit::{Found, Visits};
 
 /// Lists visited where the request names no number: a thirty-second of them, but no fewer than this.
 const PROBES: usize = 16;
 /// Rows ranked again for each answer where the request names no number.
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
-/// Queries whose lists are looked up together.
-const TOGETHER: usize = 64;
+/// What a row that passes costs when it is ranked by the finer code at once, in rows of a visited list.
+const FINER_COST: f64 = 2.0;
+/// The same where all codes lie in one list, which is read in one go.
+const WHOLE_COST: f64 = 8.0;
+/// What a row that passes costs when its block of codes is scanned for it alone, in rows of a visited list.
+const ALONE_COST: f64 = 32.0;
+/// Queries of a block at most: their tables should stay in the second-level cache.
+const TOGETHER: usize = 1024;
+/// Pairs that the queries of a block keep at most, unless a single one wants more.
+const HELD: usize = 1 << 22;
 
 /// Codes in lists.
 pub(crate) struct Lists {
@@ -45,15 +65,20 @@ pub(crate) struct Lists {
     /// `codec` as a file holds it.
     trained: Vec<u8>,
     places: Places,
+    /// What each row adds to distances made of products with residuals, where lists are those of a product.
+    terms: Option<Array<f32>>,
     finer: Option<Finer>,
+    /// The place of each row, 4 bytes a row, made when a filter first needs it.
+    place_of: OnceLock<Vec<u32>>,
 }
 
 /// What lies where.
 pub(crate) struct Places {
     /// `lists + 1`: the first place of each list, then the number of rows.
     starts: Array<u32>,
-    /// `lists + 1`: the first byte of each list's packed codes, then the number of bytes.
-    offsets: Array<u64>,
+    /// `lists + 1`: the first byte of each list's packed codes, then the number of bytes. None where codes lie row
+    /// by row.
+    offsets: Option<Array<u64>>,
     /// Packed codes, list after list.
     codes: Array<u8>,
     /// The row at each place.
@@ -64,11 +89,20 @@ impl Places {
     /// The first place of a list, how many it has, and its packed codes; empty where a damaged file's numbers
     /// contradict each other.
     fn list(&self, list: usize) -> (u32, usize, &[u8]) {
-        let (start, end) = (self.starts[list], self.starts[list + 1]);
-        let bytes = self.offsets[list] as usize..self.offsets[list + 1] as usize;
-        match (end.checked_sub(start), self.codes.get(bytes)) {
-            (Some(len), Some(codes)) if end as usize <= self.ids.len() => (start, len as usize, codes),
+        let Some(offsets) = &self.offsets else { return (0, 0, &[]) };
+        let bytes = offsets[list] as usize..offsets[list + 1] as usize;
+        match (self.span(list), self.codes.get(bytes)) {
+            ((start, len), Some(codes)) => (start, len as usize, codes),
             _ => (0, 0, &[]),
+        }
+    }
+
+    /// The first place of a list and how many it has.
+    fn span(&self, list: usize) -> (u32, u32) {
+        let (start, end) = (self.starts[list], self.starts[list + 1]);
+        match end.checked_sub(start) {
+            Some(len) if end as usize <= self.ids.len() => (start, len),
+            _ => (0, 0),
         }
     }
 
@@ -90,119 +124,125 @@ impl Lists {
 
     pub(crate) fn open(spec: &ListsSpec, sections: &Sections<'_>) -> Result<Self, OpenError> {
         let (n, dim) = (sections.rows(), sections.dim());
-        let lists = spec.cells.map_or(1, |cells| cells.count as usize);
+        let lists = spec.cells.as_ref().map_or(1, |cells| cells.partition.lists());
         let trained = sections.checked_bytes(PartKind::Code)?.to_vec();
         let codec = sections.codec(&trained, &spec.code, dim)?;
-        let coarse = match spec.cells {
-            Some(_) => Some(Coarse::open(sections, lists)?),
-            None => None,
+        let coarse = spec.cells.as_ref().map(|cells| Coarse::open(&cells.partition, sections)).transpose()?;
+        let by_rows = matches!(coarse, Some(Coarse::Product(_)));
+        let offsets = match by_rows {
+            true => None,
+            false => {
+                sections.check(PartKind::ListOffsets)?;
+                Some(sections.array(PartKind::ListOffsets, lists.checked_add(1))?)
+            }
         };
         let places = Places {
             starts: sections.array(PartKind::ListStarts, lists.checked_add(1))?,
-            offsets: sections.array(PartKind::ListOffsets, lists.checked_add(1))?,
+            offsets,
             codes: sections.list(PartKind::ListCodes)?,
             ids: sections.array(PartKind::ListIds, Some(n))?,
         };
-        let packed = |list: usize| codec.packed_len(places.list(list).1) == places.list(list).2.len();
         sections.check(PartKind::ListStarts)?;
-        sections.check(PartKind::ListOffsets)?;
-        if !(0..lists).all(packed) || places.starts[0] != 0 || places.starts[lists] as usize != n {
+        let packed = |list: usize| codec.packed_len(places.list(list).1) == places.list(list).2.len();
+        let fits = match by_rows {
+            true => places.starts.is_sorted() && n.checked_mul(codec.code_len()) == Some(places.codes.len()),
+            false => (0..lists).all(packed),
+        };
+        if !fits || places.starts[0] != 0 || places.starts[lists] as usize != n {
             return Err(sections.damaged("its lists do not fit its rows"));
         }
-        let finer = spec.refine.as_ref().map(|code| Finer::open(code, sections)).transpose()?;
-        Ok(Self { spec: spec.clone(), metric: sections.metric(), dim, coarse, codec, trained, places, finer })
-    }
-
-    /// The nearest by the code among the lists that `probes` names for each query: `(distance, place)`.
-    fn scan(&self, queries: Rows<'_, f32>, probes: &[Vec<u32>], k: usize) -> (Vec<Vec<(f32, u64)>>, Stats) {
-        let mut stats = Stats::default();
-        let residual = self.spec.cells.is_some_and(|cells| cells.residual);
-        let found = queries.as_slice().chunks_exact(self.dim).zip(probes).map(|(query, probes)| {
-            stats.lists += probes.len() as u64;
-            let lists = probes.iter().map(|&list| (list as usize, self.places.list(list as usize)));
-            stats.distances += lists.clone().map(|(_, (_, len, _))| len as u64).sum::<u64>();
-            match &self.coarse {
-                Some(coarse) if residual => {
-                    let each = lists.map(|(list, part)| self.residual(coarse, query, list, part, k));
-                    let mut found: Vec<(f32, u64)> = each.flatten().collect();
-                    found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                    found.truncate(k);
-                    found
-                }
-                _ => {
-                    let query = Rows::new(query, self.dim).expect("a query is a row");
-                    let mut scanner = self.codec.scanner(query, self.metric, k);
-                    lists.for_each(|(_, (start, len, codes))| scanner.scan(codes, len, start.into()));
-                    scanner.finish().pop().unwrap_or_default()
-                }
-            }
-        });
-        (found.collect(), stats)
-    }
-
-    /// The nearest of one list whose codes hold residuals.
-    fn residual(
-        &self,
-        coarse: &Coarse,
-        query: &[f32],
-        list: usize,
-        (start, len, codes): (u32, usize, &[u8]),
-        k: usize,
-    ) -> Vec<(f32, u64)> {
-        let (query, base) = coarse.residual(query, list, self.metric);
-        let query = Rows::new(&query, self.dim).expect("a query is a row");
-        let mut scanner = self.codec.scanner(query, self.metric, k);
-        scanner.scan(codes, len, start.into());
-        let mut found = scanner.finish().pop().unwrap_or_default();
-        found.iter_mut().for_each(|(distance, _)| *distance += base);
-        found
-    }
-
-    /// Answers for a few queries.
-    fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> (Vec<Vec<Hit>>, Stats) {
-        let mut stats = Stats::default();
-        let probes: Vec<Vec<u32>> = match &self.coarse {
-            Some(coarse) => {
-                stats.distances += (queries.len() * self.places.lists()) as u64;
-                coarse.nearest(queries, self.metric, plan.probes)
-            }
-            None => vec![vec![0]; queries.len()],
+        let terms = match by_rows && residual_distances(spec, sections.metric()) {
+            true => Some(sections.array(PartKind::ListTerms, Some(n))?),
+            false => None,
         };
-        let (found, cost) = self.scan(queries, &probes, plan.fetch);
-        stats += cost;
-        let hits = queries.iter().zip(&probes).zip(found).map(|((query, probes), found)| {
-            let places = self.passing(query, probes, found, plan, &mut stats);
-            self.ranked(query, places, plan.k, &mut stats)
-        });
-        (hits.collect(), stats)
+        let finer = spec.refine.as_ref().map(|code| Finer::open(code, sections)).transpose()?;
+        Ok(Self {
+            spec: spec.clone(),
+            metric: sections.metric(),
+            dim,
+            coarse,
+            codec,
+            trained,
+            places,
+            terms,
+            finer,
+            place_of: OnceLock::new(),
+        })
     }
 
-    /// Those found that pass the filter; where they are too few, more are looked for in the same lists.
-    fn passing(
+    /// Whether codes hold rows less their centroid.
+    fn residual(&self) -> bool {
+        self.spec.cells.as_ref().is_some_and(|cells| cells.residual)
+    }
+
+    /// Answers for a block of queries.
+    fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> Result<Answers, SearchError> {
+        let mut stats = Stats::default();
+        if let Some(Sieve::Listed(places)) = plan.listed.get().filter(|_| plan.sieve.is_none()) {
+            let hits = self.among(queries, places, plan, &mut stats);
+            return Ok((hits, stats));
+        }
+        let fetch = plan.k.saturating_mul(plan.rerank);
+        let (found, cost) = self.visited(queries, plan, fetch)?;
+        stats += cost;
+        let mut hits = Vec::with_capacity(queries.len());
+        for (i, found) in found.into_iter().enumerate() {
+            let mut list = self.ranked(queries.row(i), found, plan.k, &mut stats);
+            if list.len() < plan.k && plan.sieve.is_some() {
+                // What passes lies elsewhere.
+                if let Sieve::Listed(places) = plan.listed(self) {
+                    list = self.among(queries.slice(i..i + 1), places, plan, &mut stats).remove(0);
+                }
+            }
+            hits.push(list);
+        }
+        Ok((hits, stats))
+    }
+
+    /// The `k` nearest by the code among the lists that each query visits.
+    fn visited(
         &self,
-        query: &[f32],
-        probes: &[u32],
-        mut found: Vec<(f32, u64)>,
+        queries: Rows<'_, f32>,
+        plan: &Plan<'_>,
+        k: usize,
+    ) -> Result<(Found, Stats), SearchError> {
+        let (probes, mut stats) = match &self.coarse {
+            Some(Coarse::Nearest(nearest)) => nearest.nearest(queries, self.metric, plan.probes)?,
+            Some(Coarse::Product(product)) => {
+                return Ok(self.gather_all(product, queries, plan.probes.get(), plan.sieve.as_ref(), k));
+            }
+            None => (vec![vec![0]; queries.len()], Stats::default()),
+        };
+        let (found, cost) = self.scan(queries, &Visits::new(&probes), plan.sieve.as_ref(), k);
+        stats += cost;
+        Ok((found, stats))
+    }
+
+    /// The nearest of the rows at `places`, ascending: by the finer code alone where there is one.
+    fn among(
+        &self,
+        queries: Rows<'_, f32>,
+        places: &[u32],
         plan: &Plan<'_>,
         stats: &mut Stats,
-    ) -> Vec<(f32, u64)> {
-        let Some(keep) = plan.keep else { return found };
-        let wanted = plan.k.saturating_mul(plan.rerank);
-        let mut fetched = plan.fetch;
-        loop {
-            let all = found.len() < fetched;
-            found
-                .retain(|&(_, place)| self.places.ids.get(place as usize).is_some_and(|&id| keep(id.into())));
-            if all || found.len() >= wanted {
-                found.truncate(wanted);
-                return found;
-            }
-            fetched = fetched.saturating_mul(8).min(self.places.ids.len() + 1);
-            let query = Rows::new(query, self.dim).expect("a query is a row");
-            let (again, cost) = self.scan(query, &[probes.to_vec()], fetched);
-            *stats += cost;
-            found = again.into_iter().next().unwrap_or_default();
+    ) -> Vec<Vec<Hit>> {
+        if let Some(finer) = &self.finer {
+            stats.distances += (queries.len() * places.len()) as u64;
+            // Ties go to the lower id, and places of one list alone are in the order of ids.
+            let found = queries.iter().map(|query| finer.nearest(query, self.metric, places, plan.k));
+            return found.map(|found| self.hits(found, plan.k)).collect();
         }
+        let sieve = Some(plan.listed(self));
+        let (found, cost) = match &self.coarse {
+            Some(Coarse::Product(product)) => self.gather_all(product, queries, 0, sieve, plan.k),
+            _ => {
+                let lists = sieve::lists_of(places, &self.places);
+                self.scan(queries, &Visits::new(&vec![lists; queries.len()]), sieve, plan.k)
+            }
+        };
+        *stats += cost;
+        let each = queries.iter().zip(found);
+        each.map(|(query, found)| self.ranked(query, found, plan.k, stats)).collect()
     }
 
     /// The `k` nearest of `found`, by the finer code where there is one.
@@ -210,6 +250,16 @@ impl Lists {
         if let Some(finer) = &self.finer {
             stats.distances += found.len() as u64;
             finer.rank(query, self.metric, &mut found);
+        }
+        self.hits(found, k)
+    }
+
+    /// The `k` nearest of `found`, by the numbers of their rows.
+    fn hits(&self, mut found: Vec<(f32, u64)>, k: usize) -> Vec<Hit> {
+        // Numbers lie anywhere in memory: those of rows too far away are not looked up.
+        if let Some(last) = k.checked_sub(1).filter(|&last| last < found.len()) {
+            let kth = found.select_nth_unstable_by(last, |a, b| a.0.total_cmp(&b.0)).1.0;
+            found.retain(|(distance, _)| distance.total_cmp(&kth).is_le());
         }
         let hit = |(distance, place): (f32, u64)| {
             // A damaged file may name rows that do not exist.
@@ -222,27 +272,55 @@ impl Lists {
         hits
     }
 
-    fn plan<'a>(&self, request: &Request<'a>) -> Plan<'a> {
+    fn plan<'a>(&self, request: &Request<'a>, bits: &'a mut Vec<u64>) -> Plan<'a> {
         let (n, lists) = (self.places.ids.len(), self.places.lists());
         let k = request.k.get().min(n);
         let rerank = if self.finer.is_some() { request.effort.rerank.unwrap_or(RERANK).get() } else { 1 };
         let mut probes = request.effort.probes.map_or(PROBES, NonZeroUsize::get).min(lists);
-        let mut fetch = k.saturating_mul(rerank).min(n);
-        let keep = match request.filter {
-            Filter::All => None,
-            Filter::When(keep) => Some(keep),
-        };
-        if let Some(keep) = keep {
-            let share = passing_share(n, keep);
-            // The k nearest of those that pass lie as far out as the k / share nearest of all. Lists in that
-            // distance grow slower than rows do; twice the root has held in the tests.
-            let wider = 2.0 * probes as f64 / share.max(1.0 / n as f64).sqrt();
-            probes = (wider as usize).clamp(probes, lists);
-            fetch = ((1.5 * fetch as f64 / share.max(1.0 / n as f64)) as usize).clamp(fetch, n + 1);
+        let (filter, mut sieve, listed) = (request.filter, None, OnceLock::new());
+        if !filter.is_all() {
+            let share = filter.share(n);
+            probes = wider(probes, share).clamp(probes, lists);
+            let visited = probes as f64 / lists as f64 * n as f64;
+            let dearer = match (&self.finer, &self.coarse) {
+                (Some(_), Some(_)) => FINER_COST,
+                (Some(_), None) => WHOLE_COST,
+                (None, _) => ALONE_COST,
+            };
+            if dearer * share * n as f64 <= visited {
+                let _ = listed.set(Sieve::listed(filter, self.place_of()));
+            } else {
+                sieve = Some(Sieve::asked(filter, bits, n));
+            }
         }
-        Plan { k, rerank, probes, fetch, keep }
+        Plan { k, rerank, probes: NonZeroUsize::MIN.saturating_add(probes - 1), filter, sieve, listed }
+    }
+
+    /// The place of each row.
+    fn place_of(&self) -> &[u32] {
+        self.place_of.get_or_init(|| {
+            let mut place_of = vec![0; self.places.ids.len()];
+            for (place, &id) in (0..).zip(self.places.ids.iter()) {
+                // A damaged file may name rows that do not exist.
+                if let Some(slot) = place_of.get_mut(id as usize) {
+                    *slot = place;
+                }
+            }
+            place_of
+        })
     }
 }
+
+/// Lists to visit where a share of the rows pass a filter, and `probes` would do if all did.
+///
+/// The k nearest of those that pass lie as far out as the `k / share` nearest of all. Lists within a distance grow
+/// slower than rows do; the root has held in measurements.
+fn wider(probes: usize, share: f64) -> usize {
+    (probes as f64 / share.max(1e-9).sqrt()).ceil() as usize
+}
+
+/// The answers to some queries and their cost.
+type Answers = (Vec<Vec<Hit>>, Stats);
 
 /// How the queries of one request are answered.
 struct Plan<'a> {
@@ -250,10 +328,24 @@ struct Plan<'a> {
     /// Rows ranked again for each answer.
     rerank: usize,
     /// Lists visited.
-    probes: usize,
-    /// Rows kept by the code.
-    fetch: usize,
-    keep: Option<&'a (dyn Fn(Id) -> bool + Sync)>,
+    probes: NonZeroUsize,
+    filter: Filter<'a>,
+    /// Tells which rows of visited lists may be found; all, without.
+    sieve: Option<Sieve<'a>>,
+    /// All that pass: looked at in place of lists where it is there from the start, and where lists give too few.
+    listed: OnceLock<Sieve<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    /// All rows that pass.
+    fn listed(&self, lists: &Lists) -> &Sieve<'a> {
+        self.listed.get_or_init(|| Sieve::listed(self.filter, lists.place_of()))
+    }
+}
+
+/// Whether residuals of codes become distances by a term a row, should lists be those of a product.
+fn residual_distances(spec: &ListsSpec, metric: Metric) -> bool {
+    metric == Metric::L2 && spec.cells.as_ref().is_some_and(|cells| cells.residual)
 }
 
 impl Index for Lists {
@@ -288,14 +380,18 @@ impl Index for Lists {
         request: &Request<'_>,
         hits: &mut Hits,
     ) -> Result<Stats, SearchError> {
-        let plan = self.plan(request);
-        let answers: Vec<(Vec<Vec<Hit>>, Stats)> = queries
+        let mut bits = Vec::new();
+        let plan = self.plan(request, &mut bits);
+        let fetch = plan.k.saturating_mul(plan.rerank).min(self.len());
+        let most = (HELD / fetch).clamp(1, TOGETHER);
+        let block = queries.len().div_ceil(rayon::current_num_threads()).clamp(1, most);
+        let answers: Result<Vec<Answers>, SearchError> = queries
             .as_slice()
-            .par_chunks(TOGETHER * self.dim)
+            .par_chunks(block * self.dim)
             .map(|queries| self.answer(Rows::new(queries, self.dim).expect("whole queries"), &plan))
             .collect();
         let mut stats = Stats::default();
-        for (lists, cost) in answers {
+        for (lists, cost) in answers? {
             lists.into_iter().for_each(|list| hits.push(list));
             stats += cost;
         }
@@ -304,13 +400,15 @@ impl Index for Lists {
 
     fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = vec![Part::new(PartKind::Code, &self.trained)];
-        parts.extend(self.coarse.as_ref().map(Coarse::part));
+        parts.extend(self.coarse.iter().flat_map(Coarse::parts));
         parts.extend([
             Part::new(PartKind::ListStarts, &self.places.starts[..]),
-            Part::new(PartKind::ListOffsets, &self.places.offsets[..]),
             Part::new(PartKind::ListIds, &self.places.ids[..]),
             Part::new(PartKind::ListCodes, &self.places.codes[..]),
         ]);
+        parts
+            .extend(self.places.offsets.iter().map(|offsets| Part::new(PartKind::ListOffsets, &offsets[..])));
+        parts.extend(self.terms.iter().map(|terms| Part::new(PartKind::ListTerms, &terms[..])));
         parts.extend(self.finer.iter().flat_map(Finer::parts));
         parts
     }

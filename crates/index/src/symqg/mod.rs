@@ -27,7 +27,7 @@ use crate::scan::{self, Among};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, Spec, SymqgSpec};
 use build::Builder;
-use data::{Hit, Hits, Id, Metric, Rows};
+use data::{Hit, Hits, Metric, Rows};
 use kernels::{Isa, TopK};
 use rayon::prelude::*;
 use rotation::Rotation;
@@ -116,10 +116,9 @@ impl Symqg {
     fn plan<'a>(&self, request: &Request<'a>) -> Plan<'a> {
         let k = request.k.get().min(self.n);
         let beam = request.effort.beam.unwrap_or(BEAM).get().clamp(k, self.n);
-        let Filter::When(keep) = request.filter else {
-            return Plan { k, beam: Some(beam), keep: None, among: OnceLock::new() };
-        };
-        Plan { k, beam: wider(self.n, beam, keep), keep: Some(keep), among: OnceLock::new() }
+        let filter = request.filter;
+        let beam = if filter.is_all() { Some(beam) } else { wider(self.n, beam, filter) };
+        Plan { k, beam, filter, among: OnceLock::new() }
     }
 
     /// Answers a few queries, walking for all of them in turn.
@@ -167,7 +166,9 @@ impl Symqg {
             answer.hits = walk.nearest(plan.k);
             answer.stats += walk.stats;
         };
-        walk_all(graph, &mut walks, which.len(), plan.keep, begin, end);
+        let passes = |id| plan.filter.passes(id);
+        let keep: Keep<'_> = if plan.filter.is_all() { None } else { Some(&passes) };
+        walk_all(graph, &mut walks, which.len(), keep, begin, end);
         self.rest.give(walks);
     }
 }
@@ -250,16 +251,16 @@ struct Plan<'a> {
     k: usize,
     /// Width of the walks, where they cost less than comparing the rows that pass.
     beam: Option<usize>,
-    keep: Keep<'a>,
+    filter: Filter<'a>,
     /// The rows that pass, listed when a scan first needs them.
     among: OnceLock<Among>,
 }
 
 impl Plan<'_> {
     fn among(&self, n: usize) -> &Among {
-        self.among.get_or_init(|| match self.keep {
-            None => Among::All(n),
-            Some(keep) => Among::These(scan::passing(n, keep)),
+        self.among.get_or_init(|| match self.filter {
+            Filter::All => Among::All(n),
+            filter => Among::These(filter.passing(n)),
         })
     }
 }
@@ -268,14 +269,10 @@ impl Plan<'_> {
 ///
 /// With a share `s` passing, a walk must be `4 / s` times as wide; opening a node costs as much as [`HOP`] distances
 /// of a scan, and asking the filter about a row a sixteenth of one. The share is that of a sample.
-fn wider(n: usize, beam: usize, keep: &(dyn Fn(Id) -> bool + Sync)) -> Option<usize> {
-    /// Rows asked about; all of them when there are no more.
-    const SAMPLE: usize = 1024;
+fn wider(n: usize, beam: usize, filter: Filter<'_>) -> Option<usize> {
     /// What a hop costs, in distances of a scan.
     const HOP: f64 = 12.0;
-    let sample = n.min(SAMPLE);
-    let passing = (0..sample).filter(|i| keep((i * n / sample) as Id)).count();
-    let share = passing as f64 / sample as f64;
+    let share = filter.share(n);
     let scan = share * n as f64 + n as f64 / 16.0;
     // The nearest that pass may lie past many that do not, and estimates push some of them out of a narrow walk.
     let width = 4.0 * beam as f64 / share;

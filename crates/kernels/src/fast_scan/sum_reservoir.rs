@@ -1,8 +1,10 @@
 //! The k smallest of a stream of 16-bit sums.
 
+use crate::widest::widest;
+
 /// The `k` smallest pairs seen, ordered by `(sum, row)`; every row may be offered once.
 ///
-/// Pairs at or below a limit are appended; when the store is full, a histogram finds the `k`-th sum,
+/// Pairs at or below a limit are appended; when the store is full, counting finds the `k`-th sum,
 /// which becomes the limit, and the rest is dropped. A few appended pairs too many cost less than keeping
 /// a heap in order.
 #[derive(Clone, Debug)]
@@ -62,37 +64,30 @@ impl SumReservoir {
 
     /// Keeps the `k` smallest; there are more.
     fn cut(&mut self) {
-        let (sum, below) = self.kth();
-        let ties: Vec<u32> =
-            self.rows.iter().zip(&self.sums).filter(|(_, s)| **s == sum).map(|(&row, _)| row).collect();
-        let last = last_tie(ties, self.k - below);
+        if self.k == 0 {
+            self.sums.clear();
+            return self.rows.clear();
+        }
+        let Kth { sum, below, within } = kth(&self.sums, self.k);
+        // Where all that have the sum are kept, no row is compared.
+        let last = if within <= self.k {
+            u32::MAX
+        } else {
+            let ties = self.rows.iter().zip(&self.sums).filter(|(_, s)| **s == sum).map(|(&row, _)| row);
+            last_tie(ties.collect(), self.k - below)
+        };
+        // One comparison of integers, and no jump that would be hard to foresee.
+        let key = |sum: u16, row: u32| u64::from(sum) << 32 | u64::from(row);
+        let greatest = key(sum, last);
         let mut kept = 0;
         for i in 0..self.sums.len() {
             let (s, row) = (self.sums[i], self.rows[i]);
             (self.sums[kept], self.rows[kept]) = (s, row);
-            kept += usize::from(s < sum || (s == sum && last.is_some_and(|last| row <= last)));
+            kept += usize::from(key(s, row) <= greatest);
         }
         self.sums.truncate(kept);
         self.rows.truncate(kept);
         self.limit = self.limit.min(sum);
-    }
-
-    /// The `k`-th smallest sum and how many are below it: counts over the high bytes, then over the low
-    /// bytes of the high byte found.
-    fn kth(&self) -> (u16, usize) {
-        let mut counts = [0usize; 256];
-        for sum in &self.sums {
-            counts[usize::from(sum >> 8)] += 1;
-        }
-        let (high, before) = bin(&counts, self.k);
-        counts.fill(0);
-        for sum in &self.sums {
-            if usize::from(sum >> 8) == high {
-                counts[usize::from(sum & 255)] += 1;
-            }
-        }
-        let (low, between) = bin(&counts, self.k - before);
-        ((high << 8 | low) as u16, before + between)
     }
 
     /// Pairs kept; can pass `k` until [`SumReservoir::into_sorted`].
@@ -119,23 +114,57 @@ impl SumReservoir {
     }
 }
 
-/// The bin that holds the `k`-th item (the first for `k` of zero), and the items in the bins before it.
-fn bin(counts: &[usize; 256], k: usize) -> (usize, usize) {
-    let mut before = 0;
-    for (bin, &count) in counts.iter().enumerate() {
-        if before + count >= k {
-            return (bin, before);
-        }
-        before += count;
-    }
-    (255, before)
+/// The `k`-th smallest of some sums, how many are below it, and how many are not above it.
+struct Kth {
+    sum: u16,
+    below: usize,
+    within: usize,
 }
 
-/// The largest of the `keep` smallest rows.
-fn last_tie(mut ties: Vec<u32>, keep: usize) -> Option<u32> {
-    if keep >= ties.len() {
-        return Some(u32::MAX);
+widest! {
+    /// Sums are counted against bounds that close in on the `k`-th: sixteen passes of whole registers at most.
+    fn kth(sums: &[u16], k: usize) -> Kth;
+    avx512: kth_body, avx2: kth_body, plain: kth_body
+}
+
+#[inline(always)]
+fn kth_body(sums: &[u16], k: usize) -> Kth {
+    // At most `low - 1` are fewer than `k`, at most `high` as many or more.
+    let (mut low, mut high) = (0u32, u32::from(u16::MAX));
+    let (mut below, mut within) = (0, sums.len());
+    while low < high {
+        let middle = (low + high) / 2;
+        let count = at_most(sums, middle as u16);
+        if count >= k {
+            (high, within) = (middle, count);
+        } else {
+            (low, below) = (middle + 1, count);
+        }
     }
-    let at = keep.checked_sub(1)?;
-    Some(*ties.select_nth_unstable(at).1)
+    Kth { sum: high as u16, below, within }
+}
+
+/// How many sums are at most `limit`.
+#[inline(always)]
+fn at_most(sums: &[u16], limit: u16) -> usize {
+    /// Sums counted by one lane, so that 16 bits hold the count.
+    const MOST: usize = 32 * (u16::MAX as usize);
+    let mut count = 0;
+    for sums in sums.chunks(MOST) {
+        let (blocks, rest) = sums.as_chunks::<32>();
+        let mut lanes = [0u16; 32];
+        for block in blocks {
+            for (lane, &sum) in lanes.iter_mut().zip(block) {
+                *lane += u16::from(sum <= limit);
+            }
+        }
+        count += lanes.iter().map(|&lane| usize::from(lane)).sum::<usize>();
+        count += rest.iter().filter(|&&sum| sum <= limit).count();
+    }
+    count
+}
+
+/// The largest of the `keep` smallest rows; `keep` is neither zero nor more than there are.
+fn last_tie(mut ties: Vec<u32>, keep: usize) -> u32 {
+    *ties.select_nth_unstable(keep - 1).1
 }

@@ -8,7 +8,7 @@
 //! A scan looks only at codes that differ from the query's in fewer than `h` bits; `h` of half of all bits
 //! passes about half. Until `k` rows are held the gate is open, so that a scan never finds fewer than there
 //! are: it finds the `k` nearest of the first `k` rows and of those that pass. Bits tell of squared distances
-//! alone: for inner products the gate stays open. `m` bytes a vector.
+//! alone: for inner products the gate stays open, as it does under a filter. Scorers have none. `m` bytes a vector.
 //! Codes are packed and scanned as product codes are (see [`kernels::byte_scan`]).
 //! Source: Douze, Jégou and Perronnin, ECCV 2016, equation 6.
 
@@ -212,10 +212,8 @@ impl Codec for Polysemous {
         if metric == Metric::Dot {
             return Box::new(scanner);
         }
-        let mut codes = vec![0; queries.len() * self.code_len()];
-        self.encode(queries, &mut codes);
-        let codes = codes.chunks_exact(self.code_len()).map(<[u8]>::to_vec).collect();
-        Box::new(scanner.gated(codes, self.threshold - 1))
+        // A query's own code has the least entry of each part.
+        Box::new(scanner.gated(self.threshold - 1))
     }
 
     fn arrays(&self) -> Vec<Array> {
@@ -226,6 +224,7 @@ impl Codec for Polysemous {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Slab;
 
     fn total(cost: &Cost, numbers: &[u8]) -> f64 {
         let pair = |at: usize| {
@@ -262,7 +261,7 @@ mod tests {
             let code = super::super::Code::parse(word).unwrap().train(rows, &training).unwrap();
             let packed = code.pack(code.encode_all(rows).unwrap());
             let mut scanner = code.scanner(rows.slice(0..4), Metric::L2, 10);
-            scanner.scan(&packed, 1500, 0);
+            scanner.scan(&Slab::new(&packed, 1500, 0), &[0, 1, 2, 3]);
             scanner.finish()
         };
         let (plain, open, narrow) = (find("PQ2"), find("PQ2x8ht16"), find("PQ2x8ht1"));
@@ -302,8 +301,8 @@ mod tests {
             let pieces = [code.pack(codes[..split * 4].to_vec()), code.pack(codes[split * 4..].to_vec())];
             for k in [1, 10, 100, 1300, 6000] {
                 let mut scanner = code.scanner(rows.slice(100..104), Metric::L2, k);
-                scanner.scan(&pieces[0], split, 0);
-                scanner.scan(&pieces[1], 5000 - split, split as u64);
+                scanner.scan(&Slab::new(&pieces[0], split, 0), &[0, 1, 2, 3]);
+                scanner.scan(&Slab::new(&pieces[1], 5000 - split, split as u64), &[0, 1, 2, 3]);
                 for (query, found) in (100..104).zip(scanner.finish()) {
                     assert_eq!(found, plain(&code, &codes, rows.row(query), k), "{threshold}, {k}");
                 }

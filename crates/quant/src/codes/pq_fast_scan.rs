@@ -141,6 +141,7 @@ impl Codec for PqFastScan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Slab;
 
     #[test]
     fn odd_parts_score_and_scan() {
@@ -159,7 +160,7 @@ mod tests {
         }
         let packed = codec.pack(codes);
         let mut scanner = codec.scanner(rows.slice(7..8), Metric::L2, 3);
-        scanner.scan(&packed, 400, 100);
+        scanner.scan(&Slab::new(&packed, 400, 100), &[0]);
         let (distance, id) = scanner.finish()[0][0];
         assert!((distance - distances[id as usize - 100]).abs() < 0.05);
     }

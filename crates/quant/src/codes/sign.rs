@@ -9,9 +9,10 @@
 //! Source: Charikar, STOC 2002 (the share of differing signs estimates the angle).
 
 use crate::spec::setting;
+use crate::tables::half_words;
 use crate::training::check_rows;
 use crate::{
-    Array, Arrays, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError, Training,
+    Array, Arrays, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, Slab, TrainError, Training,
 };
 use data::{Metric, Rows};
 use kernels::{CountingTopK, Isa, TopK, hamming};
@@ -147,17 +148,22 @@ struct HammingScanner {
 }
 
 impl Scanner for HammingScanner {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]) {
         let Some(bytes) = self.codes.first().map(Vec::len) else { return };
         let isa = Isa::current();
-        for (start, rows) in (first..).step_by(ROWS).zip(packed[..len * bytes].chunks(ROWS * bytes)) {
-            let mut found = vec![CountingTopK::new(self.k, 8 * bytes as u32); self.codes.len()];
-            let queries = self.codes.iter().zip(&mut found);
-            let mut queries: Vec<_> = queries.map(|(code, found)| hamming::Query { code, found }).collect();
-            isa.hamming_scan(rows, bytes, 0, None, &mut queries);
-            for (found, top) in found.into_iter().zip(&mut self.tops) {
+        let live = slab.live.map(half_words);
+        for (start, rows) in (0..).step_by(ROWS).zip(slab.packed[..slab.len * bytes].chunks(ROWS * bytes)) {
+            let mut found = vec![CountingTopK::new(self.k, 8 * bytes as u32); which.len()];
+            let queries = which.iter().zip(&mut found);
+            let mut queries: Vec<_> = queries
+                .map(|(&query, found)| hamming::Query { code: &self.codes[query as usize], found })
+                .collect();
+            let live = live.as_deref().map(|live| &live[start / 32..]);
+            isa.hamming_scan(rows, bytes, 0, live, &mut queries);
+            for (found, &query) in found.into_iter().zip(which) {
+                let top = &mut self.tops[query as usize];
                 for (count, row) in found.into_sorted() {
-                    top.push(count as f32, start + u64::from(row));
+                    top.push(count as f32, slab.first + start as u64 + u64::from(row));
                 }
             }
         }

@@ -10,7 +10,7 @@
 //! than the `e |q|` of a bound which knows nothing of `w`.
 
 use super::{Factors, Frame, RaBitQ, float};
-use crate::{Codec, Scanner};
+use crate::{Codec, Scanner, Slab};
 use data::Metric;
 use kernels::fast_scan::{self, BLOCK, Table};
 use kernels::{Isa, TopK};
@@ -200,7 +200,8 @@ fn columns(bytes: &[u8]) -> [[f32; BLOCK]; COLUMNS] {
 }
 
 impl Scanner for BlockScanner {
-    fn scan(&mut self, packed: &[u8], len: usize, first: u64) {
+    fn scan(&mut self, slab: &Slab<'_>, which: &[u32]) {
+        let Slab { packed, len, first, .. } = *slab;
         let isa = Isa::current();
         let layout = self.layout;
         let blocks = packed.chunks_exact(layout.block_len).take(len.div_ceil(BLOCK));
@@ -210,8 +211,15 @@ impl Scanner for BlockScanner {
             let (factors, rest) = tail.split_at(4 * COLUMNS * BLOCK);
             let columns = columns(factors);
             let start = number * BLOCK;
-            let present = u32::MAX >> (BLOCK - BLOCK.min(len - start));
-            for search in &mut self.searches {
+            let mut present = u32::MAX >> (BLOCK - BLOCK.min(len - start));
+            if let Some(live) = slab.live {
+                present &= (live[start / 64] >> (start % 64)) as u32;
+            }
+            if present == 0 {
+                continue;
+            }
+            for &query in which {
+                let search = &mut self.searches[query as usize];
                 isa.fast_scan_sums(signs, &search.sums.table, 0, &mut sums);
                 let mut near = present & Self::near(layout, search, &sums, &columns, &mut distances);
                 while near != 0 {

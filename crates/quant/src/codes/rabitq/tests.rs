@@ -1,4 +1,5 @@
 use super::*;
+use crate::Slab;
 use crate::matrix::normal;
 use kernels::SplitMix64;
 
@@ -178,8 +179,8 @@ fn scans_in_pieces_find_what_the_scorer_finds() {
         for metric in [Metric::L2, Metric::Dot] {
             let mut scanner = codec.scanner(queries, metric, 12);
             // The later piece first: ids decide ties, not the order of scans.
-            scanner.scan(&codec.pack(codes[cut..].to_vec()), 380, 1320);
-            scanner.scan(&codec.pack(codes[..cut].to_vec()), 320, 1000);
+            scanner.scan(&Slab::new(&codec.pack(codes[cut..].to_vec()), 380, 1320), &[0, 1, 2]);
+            scanner.scan(&Slab::new(&codec.pack(codes[..cut].to_vec()), 320, 1000), &[0, 1, 2]);
             for (query, found) in queries.iter().zip(scanner.finish()) {
                 let mut distances = vec![0.0; 700];
                 codec.scorer(query, metric).score(&codes, &mut distances);
@@ -203,7 +204,7 @@ fn tables_of_bytes_are_near_the_estimate() {
         let mut scored = vec![0.0; 300];
         codec.scorer(&query, metric).score(&codes, &mut scored);
         let mut scanner = codec.scanner(Rows::new(&query, 128).unwrap(), metric, 300);
-        scanner.scan(&codec.pack(codes.clone()), 300, 0);
+        scanner.scan(&Slab::new(&codec.pack(codes.clone()), 300, 0), &[0]);
         let found = scanner.finish().remove(0);
         assert_eq!(found.len(), 300);
         assert_eq!(scored, want);
@@ -222,7 +223,7 @@ fn a_long_mean_does_no_harm() {
         let codec = RaBitQConfig { bits }.train(view, &Training::seeded(3)).unwrap();
         let codes = encode(&codec, &rows);
         let mut scanner = codec.scanner(Rows::new(&queries, 128).unwrap(), Metric::Dot, 500);
-        scanner.scan(&codec.pack(codes.clone()), 500, 0);
+        scanner.scan(&Slab::new(&codec.pack(codes.clone()), 500, 0), &[0, 1, 2, 3]);
         let scanned = scanner.finish();
         for (query, scanned) in queries.chunks(128).zip(scanned) {
             let estimates = estimates(&codec, query, Metric::Dot, &codes);
