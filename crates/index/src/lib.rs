@@ -10,7 +10,7 @@ mod build;
 mod candidate;
 mod distance;
 mod file;
-mod hnsw;
+mod graph;
 mod lists;
 mod provenance;
 mod recall;
@@ -22,6 +22,7 @@ mod vectors;
 
 pub use build::{BuildError, build};
 pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
+pub use graph::{FlatGraphSpec, GraphBuilder, GraphShape, GraphSpec};
 pub use provenance::{MadeBy, ModelMismatch, Provenance};
 pub use recall::recall;
 pub use search::{Effort, Filter, Index, Request, SearchError, Stats};

@@ -1,16 +1,20 @@
 //! An index is a sentence: one line says how it is made.
 //!
 //! ```text
-//! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | "SymQG" degree ["_efc" beam] | {change ","} [lists ","] code ["," refine]
+//! spec   := "Flat" | graph {"," change} ["," code] ["," refine] | "SymQG" degree ["_efc" beam] | {change ","} [lists ","] code ["," refine]
+//! graph  := "HNSW" links ["_efc" beam] | "NSW" links ["_efc" beam] | "KNNG" degree | "EFANNA" degree ["_T" trees]
+//!         | "NSG" degree ["_efc" beam] | "Vamana" degree ["_a" factor] ["_efc" beam]
 //! lists  := "IVF" cells ["_res"]
 //! refine := "Refine(" code ")"
 //! ```
 //! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
-//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has. `cells` are the lists that rows are put into by their nearest
+//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has; `factor` is how much
+//! shorter a path has to be to hide a link. `cells` are the lists that rows are put into by their nearest
 //! centroid; with `_res` codes hold what is left of a row without its centroid. Changes and codes are those
 //! of [`quant::Spec`]. Of faiss's spellings, `HNSW32,Flat`, `RFlat` for `Refine(Flat)` and the `r` of
 //! `PQ16x4fsr` for `_res` are taken.
 
+use crate::graph::GraphSpec;
 use quant::codes::Code;
 use std::fmt;
 use std::str::FromStr;
@@ -28,8 +32,8 @@ pub struct Spec {
 pub enum Layout {
     /// Every row is compared with every query: exact.
     Scan,
-    /// A layered graph of near neighbours.
-    Hnsw(HnswSpec),
+    /// A graph of near neighbours.
+    Graph(GraphSpec),
     /// A graph whose nodes hold their neighbours' codes.
     Symqg(SymqgSpec),
     /// Codes in lists, of which a search visits some; or in a single one.
@@ -121,10 +125,18 @@ pub enum ParseSpecError {
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 8] = [
+    pub const EXAMPLES: [&'static str; 16] = [
         "Flat",
         "HNSW16",
         "HNSW8_efc100",
+        "HNSW12,SQ8,Refine(Flat)",
+        "NSW16_efc100",
+        "KNNG24",
+        "EFANNA20_T2",
+        "NSG24",
+        "NSG20,LVQ4x8",
+        "Vamana24_a1.2",
+        "Vamana20_a1.1_efc60,RaBitQ5,Refine(F16)",
         "SymQG32",
         "SymQG64_efc100",
         "SQ8",
@@ -162,6 +174,13 @@ impl HnswSpec {
     #[must_use]
     pub fn links(self) -> usize {
         self.links as usize
+    }
+
+    /// Reads `HNSWm` or `HNSWm_efcb`; none for a word of another kind.
+    pub(crate) fn parse(word: &str) -> Option<Result<Self, ParseSpecError>> {
+        let settings = word.strip_prefix("HNSW")?;
+        let both = shape_and_beam(settings, "the links of a node");
+        Some(both.and_then(|(links, construction)| Self::new(links, construction)))
     }
 
     /// Cap on the links of a node at level 0.
@@ -286,14 +305,20 @@ impl SymqgSpec {
     }
 }
 
+impl fmt::Display for HnswSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.construction {
+            Self::CONSTRUCTION => write!(f, "HNSW{}", self.links),
+            construction => write!(f, "HNSW{}_efc{construction}", self.links),
+        }
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.layout {
             Layout::Scan => f.write_str("Flat"),
-            Layout::Hnsw(HnswSpec { links, construction: HnswSpec::CONSTRUCTION }) => {
-                write!(f, "HNSW{links}")
-            }
-            Layout::Hnsw(HnswSpec { links, construction }) => write!(f, "HNSW{links}_efc{construction}"),
+            Layout::Graph(graph) => graph.fmt(f),
             Layout::Symqg(SymqgSpec { degree, construction: HnswSpec::CONSTRUCTION }) => {
                 write!(f, "SymQG{degree}")
             }
@@ -310,15 +335,14 @@ impl FromStr for Spec {
         if line == "Flat" {
             return Ok(Self::FLAT);
         }
+        if let Some(graph) = GraphSpec::parse(line) {
+            return Ok(Self { layout: Layout::Graph(graph?) });
+        }
         if let Some(shape) = line.strip_prefix("SymQG") {
             let (degree, beam) = shape_and_beam(shape, "the neighbours of a node")?;
             return Ok(Self { layout: Layout::Symqg(SymqgSpec::new(degree, beam)?) });
         }
-        let Some(shape) = line.strip_suffix(",Flat").unwrap_or(line).strip_prefix("HNSW") else {
-            return Ok(Self { layout: Layout::Lists(ListsSpec::parse(line)?) });
-        };
-        let (links, construction) = shape_and_beam(shape, "the links of a node")?;
-        Ok(Self { layout: Layout::Hnsw(HnswSpec::new(links, construction)?) })
+        Ok(Self { layout: Layout::Lists(ListsSpec::parse(line)?) })
     }
 }
 
@@ -334,7 +358,7 @@ fn shape_and_beam(text: &str, what: &'static str) -> Result<(u32, u32), ParseSpe
 }
 
 /// A whole number; signs and spaces are not.
-fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecError> {
+pub(crate) fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits
         .then(|| text.parse().ok())
@@ -345,6 +369,7 @@ fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::GraphShape;
     use proptest::prelude::*;
 
     fn lists() -> impl Strategy<Value = Layout> {
@@ -362,7 +387,8 @@ mod tests {
     fn spec() -> impl Strategy<Value = Spec> {
         let hnsw = (2..=HnswSpec::MAX_LINKS)
             .prop_flat_map(|links| (Just(links), links..=HnswSpec::MAX_CONSTRUCTION))
-            .prop_map(|(links, beam)| Layout::Hnsw(HnswSpec::new(links, beam).unwrap()));
+            .prop_map(|(links, beam)| GraphShape::Hnsw(HnswSpec::new(links, beam).unwrap()))
+            .prop_map(|shape| Layout::Graph(GraphSpec::plain(shape)));
         let symqg = (1..=SymqgSpec::MAX_DEGREE / 32)
             .prop_flat_map(|blocks| (Just(32 * blocks), 32 * blocks..=HnswSpec::MAX_CONSTRUCTION))
             .prop_map(|(degree, beam)| Layout::Symqg(SymqgSpec::new(degree, beam).unwrap()));

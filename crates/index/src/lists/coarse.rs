@@ -92,7 +92,7 @@ impl Coarse {
 }
 
 /// At most `most` different rows, in their order.
-pub(super) fn sample(rows: Rows<'_, f32>, most: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn sample(rows: Rows<'_, f32>, most: usize, seed: u64) -> Vec<f32> {
     if rows.len() <= most {
         return rows.as_slice().to_vec();
     }
