@@ -130,7 +130,7 @@ impl Spec {
         "HNSW16",
         "HNSW8_efc100",
         "HNSW12,SQ8,Refine(Flat)",
-        "NSW16_efc100",
+        "NSW24_efc100",
         "KNNG24",
         "EFANNA20_T2",
         "NSG24",

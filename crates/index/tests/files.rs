@@ -132,11 +132,11 @@ proptest! {
     #[test]
     fn a_graph_of_rubbish_is_walked_safely(
         words in prop::collection::vec(prop_oneof![any::<u32>(), 0u32..400], 1..64), at: prop::sample::Index,
-        fused: bool,
+        spec in prop::sample::select(vec!["SymQG32", "HNSW8_efc100", "KNNG24", "EFANNA20_T2", "NSG20,SQ8"]),
     ) {
         // Whole sections of rubbish, as a hostile writer would leave them: opening checks sizes only.
         let folder = tempfile::tempdir().unwrap();
-        let path = saved(&folder, if fused { "SymQG32" } else { "HNSW8_efc100" }, 5);
+        let path = saved(&folder, spec, 5);
         let whole = fs::read(&path).unwrap();
         let mut bytes = whole.clone();
         let at = 4 * 4096 + at.index(bytes.len() - 5 * 4096);

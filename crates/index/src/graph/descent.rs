@@ -81,7 +81,7 @@ impl Neighbours {
     }
 
     /// One round; gives the number of neighbours taken.
-    fn round(&mut self, site: &Site<'_>, round: u64) -> usize {
+    pub(super) fn round(&mut self, site: &Site<'_>, round: u64) -> usize {
         let samples = Samples::draw(self, site.seed ^ round << 32);
         let n = site.len();
         let mut changed = 0;

@@ -4,10 +4,16 @@ use super::descent::Neighbours;
 use super::links::Links;
 use super::pool::Candidate;
 use super::site::Site;
-use kernels::SplitMix64;
+use kernels::{KMeansConfig, kmeans};
 
 /// Neighbours kept beside those wanted while the graph is made.
 const SPARE: usize = 8;
+/// Most nodes that searches may start at.
+const MOST_STARTS: usize = 256;
+/// Rows of the sample for each of them.
+const SAMPLE: usize = 32;
+/// Rounds of k-means.
+const ROUNDS: usize = 8;
 
 /// Links every row to its `degree` nearest; searches for the repair start at the central node.
 pub(super) fn build(site: &Site<'_>, degree: usize) -> Links {
@@ -27,12 +33,23 @@ pub(super) fn linked(site: &Site<'_>, neighbours: &Neighbours, degree: usize) ->
 }
 
 /// Nodes that lie all over the graph, of which searches start at the nearest: links of near neighbours alone do not
-/// lead from everywhere to everywhere. Twice the cube root of the rows, without repeats.
-pub(super) fn start_nodes(n: usize, seed: u64) -> Vec<u32> {
-    let count = (2.0 * (n as f64).cbrt()).ceil() as usize;
-    let mut random = SplitMix64::named(seed, 0x7374_6172);
-    let mut nodes: Vec<u32> = (0..count).map(|_| random.below(n) as u32).collect();
+/// lead from everywhere to everywhere. About the root of the rows, each the first member of a cell of a sample that
+/// is nearest to its centroid.
+pub(super) fn start_nodes(site: &Site<'_>) -> Vec<u32> {
+    let (n, stride) = (site.len(), site.vectors.stride());
+    let cells = ((n as f64).sqrt() as usize).clamp(1, MOST_STARTS);
+    let count = n.min(cells * SAMPLE);
+    let sample: Vec<u32> = (0..count).map(|i| (i as u128 * n as u128 / count as u128) as u32).collect();
+    let rows: Vec<f32> = sample.iter().flat_map(|&node| site.row(node)).copied().collect();
+    let cut = kmeans(&rows, stride, &KMeansConfig { rounds: ROUNDS, ..KMeansConfig::new(cells, site.seed) });
+    let mut nearest = vec![Candidate::NONE; cells];
+    for ((row, &cell), &node) in rows.chunks_exact(stride).zip(&cut.assignment).zip(&sample) {
+        let cell = cell as usize;
+        let centroid = &cut.centroids[cell * stride..][..stride];
+        nearest[cell] = nearest[cell].min(Candidate::new(kernels::l2(row, centroid), node));
+    }
+    let mut nodes: Vec<u32> =
+        nearest.into_iter().filter(|c| *c != Candidate::NONE).map(Candidate::id).collect();
     nodes.sort_unstable();
-    nodes.dedup();
     nodes
 }

@@ -316,7 +316,9 @@ fn flat(
             Starts::Trees(trees)
         }
         (None, GraphBuilder::Knng) => {
-            let nodes = knng::start_nodes(n, seed);
+            let places = order::places(&order);
+            let nodes: Vec<u32> =
+                knng::start_nodes(&site).into_iter().map(|node| places[node as usize]).collect();
             let mut starts = Array::filled(nodes.len(), 0);
             starts.as_mut().copy_from_slice(&nodes);
             Starts::Nodes(starts)
