@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn a_graph_of_rubbish_is_walked_safely(
         words in prop::collection::vec(prop_oneof![any::<u32>(), 0u32..400], 1..64), at: prop::sample::Index,
-        spec in prop::sample::select(vec!["SymQG32", "HNSW8_efc100", "KNNG24", "EFANNA20_T2", "NSG20,SQ8"]),
+        spec in prop::sample::select(vec!["SymQG32", "HNSW8_efc100", "KNNG24", "EFANNA24_T4", "NSG20,SQ8"]),
     ) {
         // Whole sections of rubbish, as a hostile writer would leave them: opening checks sizes only.
         let folder = tempfile::tempdir().unwrap();

@@ -175,7 +175,7 @@ mod tests {
             want.truncate(8);
             prop_assert_eq!(beam.nearest().collect::<Vec<_>>(), want.clone());
             prop_assert_eq!(beam.peek(), want.first().map(|c| c.id()));
-            let followed: Vec<u32> = std::iter::from_fn(|| beam.follow()).map(|c| c.id()).collect();
+            let followed: Vec<u32> = std::iter::from_fn(|| beam.follow()).map(Candidate::id).collect();
             prop_assert_eq!(followed, want.iter().map(|c| c.id()).collect::<Vec<_>>());
         }
     }

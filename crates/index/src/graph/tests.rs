@@ -112,7 +112,7 @@ fn links_that_nsg_chooses_hide_no_other() {
     let (vectors, pools) = (Vectors::copy(Rows::new(&values, dim).unwrap()), Pools::default());
     let site = site(&vectors, Metric::L2, &pools);
     let near = knng::build(&site, 20);
-    let links = nsg::chosen(&site, &near, 12, 44);
+    let links = nsg::chosen(&site, &near, &knng::start_nodes(&site), 12, 44);
     for node in 0..1500 {
         let list: Vec<u32> = links.list(node, 0).collect();
         for (i, &far) in list.iter().enumerate() {

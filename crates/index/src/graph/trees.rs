@@ -154,14 +154,11 @@ impl Trees {
 
 /// The ranges of a level.
 fn ranges(n: usize, level: u32) -> Vec<Range<usize>> {
-    let mut ranges = vec![0..n];
-    for _ in 0..level {
-        ranges = ranges
-            .into_iter()
-            .flat_map(|range| [range.start..half(&range), half(&range)..range.end])
-            .collect();
+    if level == 0 {
+        return std::iter::once(0..n).collect();
     }
-    ranges
+    let halves = |range: Range<usize>| [range.start..half(&range), half(&range)..range.end];
+    ranges(n, level - 1).into_iter().flat_map(halves).collect()
 }
 
 /// Halves rows by an axis: those before the middle have smaller values, or equal ones and lower numbers.

@@ -73,11 +73,10 @@ impl Finer {
             Self::Codes { codec, codes, .. } => {
                 let len = codec.code_len();
                 found.retain(|&(_, place)| (place as usize) < codes.len() / len);
-                let picked: Vec<u8> = found
-                    .iter()
-                    .flat_map(|&(_, place)| &codes[place as usize * len..][..len])
-                    .copied()
-                    .collect();
+                let mut picked = Vec::with_capacity(found.len() * len);
+                for &(_, place) in found.iter() {
+                    picked.extend_from_slice(&codes[place as usize * len..][..len]);
+                }
                 codec.scorer(query, metric).score(&picked, &mut distances[..found.len()]);
             }
         }
