@@ -39,11 +39,14 @@ fn site<'a>(vectors: &'a Vectors, metric: Metric, pools: &'a Pools) -> Site<'a> 
     Site { vectors, metric, distance: Distance::new(metric), seed: 3, pools, progress: &|_, _| {} }
 }
 
-/// The share of the true `k` nearest that lists hold.
+/// The share of the true `k` nearest of every twentieth row that its list holds.
 fn graph_recall(values: &[f32], dim: usize, k: usize, list: impl Fn(u32) -> Vec<u32>) -> f64 {
-    let truth = l2_nearest(values, values, dim, k + 1);
+    let nodes: Vec<u32> = (0..(values.len() / dim) as u32).step_by(20).collect();
+    let queries: Vec<f32> =
+        nodes.iter().flat_map(|&node| &values[node as usize * dim..][..dim]).copied().collect();
+    let truth = l2_nearest(&queries, values, dim, k + 1);
     let mut right = 0;
-    for (node, near) in (0..).zip(&truth) {
+    for (&node, near) in nodes.iter().zip(&truth) {
         let own = list(node);
         right += near.iter().filter(|&&(_, id)| id != node && own.contains(&id)).count();
     }
