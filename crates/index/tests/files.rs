@@ -84,7 +84,8 @@ fn the_same_seed_gives_the_same_bytes_at_any_thread_count() {
 /// Opens and uses a file that may be damaged: no panic, no endless loop, wrong answers at worst.
 fn survives(path: &Path) -> Result<(), OpenError> {
     let opened = open(path)?;
-    let _ = answers(&*opened.index);
+    let hits = answers(&*opened.index);
+    assert!(hits.iter().flatten().all(|hit| (hit.id as usize) < opened.index.len()));
     opened.payload()?;
     verify(path).map(drop)
 }

@@ -152,10 +152,11 @@ impl Graph {
         Ok(Self { spec, metric, dim, points, links, starts, ids, finer, pools })
     }
 
-    /// The row of a node.
+    /// The row of a node; none where a damaged file names one that does not exist.
     #[inline]
-    fn id(&self, node: u32) -> u32 {
-        self.ids.as_ref().map_or(node, |ids| ids[node as usize])
+    fn id(&self, node: u32) -> Option<Id> {
+        let id = self.ids.as_ref().map_or(node, |ids| ids[node as usize]);
+        ((id as usize) < self.links.len()).then_some(id.into())
     }
 
     /// Where a search starts: candidates, nearest first.
@@ -198,17 +199,16 @@ impl Graph {
         };
         if !plan.prefers_scan {
             let starts = self.enter(query, &mut *near, &mut scratch, stats);
-            let passes = |node: u32| keep(self.id(node).into());
+            let passes = |node: u32| self.id(node).is_some_and(keep);
             let found =
                 self.links.explore_passing(&mut *near, &starts, plan.beam, passes, &mut scratch, stats);
             if found.len() >= plan.k {
                 return found;
             }
         }
-        let among = plan.among.get_or_init(|| {
-            let keep = |node: Id| keep(self.id(node as u32).into());
-            scan::passing(self.links.len(), &keep)
-        });
+        let among = plan
+            .among
+            .get_or_init(|| scan::passing(self.links.len(), &|node| self.id(node as u32).is_some_and(keep)));
         stats.distances += among.len() as u64;
         let top = match &self.points {
             Points::Rows(vectors) => {
@@ -231,8 +231,8 @@ impl Graph {
             stats.distances += found.len() as u64;
             finer.rank(query, self.metric, &mut found);
         }
-        let hit = |(distance, node): (f32, u64)| Hit { id: self.id(node as u32).into(), distance };
-        let mut hits: Vec<Hit> = found.into_iter().map(hit).collect();
+        let hit = |(distance, node): (f32, u64)| Some(Hit { id: self.id(node as u32)?, distance });
+        let mut hits: Vec<Hit> = found.into_iter().filter_map(hit).collect();
         hits.sort_by(Hit::order);
         hits.truncate(plan.k);
         Answer { hits, stats }
@@ -250,7 +250,7 @@ impl Graph {
         };
         let unfiltered = beam * self.links.widths.base / 2;
         let keep_node = |keep: &'a (dyn Fn(Id) -> bool + Sync)| {
-            scan_is_cheaper(n, unfiltered, &|node| keep(self.id(node as u32).into()))
+            scan_is_cheaper(n, unfiltered, &|node| self.id(node as u32).is_some_and(keep))
         };
         Plan { k, beam, wanted, keep, prefers_scan: keep.is_some_and(keep_node), among: OnceLock::new() }
     }
