@@ -2,11 +2,15 @@
 
 use bytemuck::Pod;
 use data::Map;
+use memmap2::MmapMut;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// Bytes of a cache line; arrays start on one.
 pub(crate) const LINE: usize = 64;
+
+/// Bytes from which an array asks for large pages, which are this long on most machines.
+const LARGE: usize = 1 << 21;
 
 /// A fixed array of plain values.
 pub(crate) struct Array<T>(Source<T>);
@@ -14,6 +18,9 @@ pub(crate) struct Array<T>(Source<T>);
 enum Source<T> {
     /// Values from `start` on; those before it only move the start onto a cache line.
     Owned { values: Vec<T>, start: usize },
+    /// Memory of whole pages. Searches read arrays in no order, and with small pages nearly each read would also miss
+    /// the table of pages: on a million rows they took a fifth longer.
+    Large(MmapMut),
     /// The bytes of a map, checked to be whole, aligned values.
     Mapped { map: Arc<Map>, bytes: Range<usize> },
 }
@@ -21,6 +28,14 @@ enum Source<T> {
 impl<T: Pod> Array<T> {
     /// `len` times `value`.
     pub(crate) fn filled(len: usize, value: T) -> Self {
+        if let Some(map) = large(len.saturating_mul(size_of::<T>())) {
+            let mut array = Self(Source::Large(map));
+            // New pages hold zeros already.
+            if bytemuck::bytes_of(&value).iter().any(|&byte| byte != 0) {
+                array.as_mut().fill(value);
+            }
+            return array;
+        }
         let spare = LINE / size_of::<T>();
         let mut values = vec![value; len + spare];
         // The offset may be unknowable; a start off the line costs time, never a wrong answer.
@@ -43,9 +58,19 @@ impl<T: Pod> Array<T> {
     pub(crate) fn as_mut(&mut self) -> &mut [T] {
         match &mut self.0 {
             Source::Owned { values, start } => &mut values[*start..],
+            Source::Large(map) => bytemuck::cast_slice_mut(map),
             Source::Mapped { .. } => panic!("a mapped array is read-only"),
         }
     }
+}
+
+/// Zeros on large pages, if they are many and the system gives them.
+fn large(bytes: usize) -> Option<MmapMut> {
+    let map = (bytes >= LARGE).then(|| MmapMut::map_anon(bytes).ok()).flatten()?;
+    // A wish: where there are no large pages, searches are slower and nothing else.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Some(map)
 }
 
 impl<T: Pod> Deref for Array<T> {
@@ -54,6 +79,7 @@ impl<T: Pod> Deref for Array<T> {
     fn deref(&self) -> &[T] {
         match &self.0 {
             Source::Owned { values, start } => &values[*start..],
+            Source::Large(map) => bytemuck::cast_slice(map),
             Source::Mapped { map, bytes } => bytemuck::cast_slice(&map[bytes.clone()]),
         }
     }

@@ -1,6 +1,6 @@
 //! From rows to an index.
 
-use crate::hnsw::Hnsw;
+use crate::graph::Graph;
 use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::symqg::Symqg;
@@ -83,7 +83,7 @@ pub fn build(
             progress(rows.len(), rows.len());
             Box::new(Scan::new(Vectors::copy(rows), metric))
         }
-        &Layout::Hnsw(shape) => Box::new(Hnsw::build(shape, Vectors::copy(rows), metric, seed, progress)),
+        Layout::Graph(graph) => Box::new(Graph::build(graph, rows, metric, seed, progress)?),
         Layout::Lists(lists) => Box::new(Lists::build(lists, rows, metric, seed, progress)?),
         &Layout::Symqg(shape) => Box::new(Symqg::build(shape, rows, metric, seed, progress)?),
     })

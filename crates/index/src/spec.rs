@@ -1,19 +1,23 @@
 //! An index is a sentence: one line says how it is made.
 //!
 //! ```text
-//! spec   := "Flat" | "HNSW" links ["_efc" beam] [",Flat"] | "SymQG" degree ["_efc" beam] | lists
+//! spec   := "Flat" | graph {"," change} ["," code] ["," refine] | "SymQG" degree ["_efc" beam] | lists
+//! graph  := "HNSW" links ["_efc" beam] | "NSW" links ["_efc" beam] | "KNNG" degree | "EFANNA" degree ["_T" trees]
+//!         | "NSG" degree ["_efc" beam] | "Vamana" degree ["_a" factor] ["_efc" beam]
 //! lists  := {change ","} [cells ","] code ["," refine]
 //! cells  := ("IVF" count ["(" spec ")"] | "IMI2x" bits) ["_res"]
 //! refine := "Refine(" code ")"
 //! ```
 //! `links` are the links a node makes when it is inserted (`M`); `beam` is the width of the search
-//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has. `count` lists take the rows
+//! that finds them (`efConstruction`); `degree` is the number of neighbours that a node has; `factor` is how much
+//! shorter a path has to be to hide a link. `count` lists take the rows
 //! whose nearest centroid is theirs; the index in brackets finds centroids, where otherwise all are compared; `IMI` makes a list for
 //! each pair of `2^bits` centroids of either half of the values; with
 //! `_res` codes hold what is left of a row without its centroid. Changes and codes are those of [`quant::Spec`].
 //! Of faiss's spellings, `HNSW32,Flat`, `IVF65536_HNSW32`, `RFlat` for `Refine(Flat)` and the `r` of `PQ16x4fsr`
 //! for `_res` are taken.
 
+use crate::graph::GraphSpec;
 pub use crate::lists::spec::{CellsSpec, ListsSpec, Partition};
 use std::fmt;
 use std::str::FromStr;
@@ -31,8 +35,8 @@ pub struct Spec {
 pub enum Layout {
     /// Every row is compared with every query: exact.
     Scan,
-    /// A layered graph of near neighbours.
-    Hnsw(HnswSpec),
+    /// A graph of near neighbours.
+    Graph(GraphSpec),
     /// A graph whose nodes hold their neighbours' codes.
     Symqg(SymqgSpec),
     /// Codes in lists, of which a search visits some; or in a single one.
@@ -104,10 +108,18 @@ pub enum ParseSpecError {
 
 impl Spec {
     /// One spec of each kind, for tests that must hold for all of them.
-    pub const EXAMPLES: [&'static str; 12] = [
+    pub const EXAMPLES: [&'static str; 20] = [
         "Flat",
         "HNSW16",
         "HNSW8_efc100",
+        "HNSW12,SQ8,Refine(Flat)",
+        "NSW16_efc100",
+        "KNNG24",
+        "EFANNA24_T4",
+        "NSG24",
+        "NSG20,LVQ4x8",
+        "Vamana24_a1.2",
+        "Vamana20_a1.1_efc60,RaBitQ5,Refine(F16)",
         "SymQG32",
         "SymQG64_efc100",
         "SQ8",
@@ -149,6 +161,13 @@ impl HnswSpec {
     #[must_use]
     pub fn links(self) -> usize {
         self.links as usize
+    }
+
+    /// Reads `HNSWm` or `HNSWm_efcb`; none for a word of another kind.
+    pub(crate) fn parse(word: &str) -> Option<Result<Self, ParseSpecError>> {
+        let settings = word.strip_prefix("HNSW")?;
+        let both = shape_and_beam(settings, "the links of a node");
+        Some(both.and_then(|(links, construction)| Self::new(links, construction)))
     }
 
     /// Cap on the links of a node at level 0.
@@ -195,14 +214,20 @@ impl SymqgSpec {
     }
 }
 
+impl fmt::Display for HnswSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.construction {
+            Self::CONSTRUCTION => write!(f, "HNSW{}", self.links),
+            construction => write!(f, "HNSW{}_efc{construction}", self.links),
+        }
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.layout {
             Layout::Scan => f.write_str("Flat"),
-            Layout::Hnsw(HnswSpec { links, construction: HnswSpec::CONSTRUCTION }) => {
-                write!(f, "HNSW{links}")
-            }
-            Layout::Hnsw(HnswSpec { links, construction }) => write!(f, "HNSW{links}_efc{construction}"),
+            Layout::Graph(graph) => graph.fmt(f),
             Layout::Symqg(SymqgSpec { degree, construction: HnswSpec::CONSTRUCTION }) => {
                 write!(f, "SymQG{degree}")
             }
@@ -220,15 +245,14 @@ impl FromStr for Spec {
         if line.trim() == "Flat" {
             return Ok(Self::FLAT);
         }
+        if let Some(graph) = GraphSpec::parse(line) {
+            return Ok(Self { layout: Layout::Graph(graph?) });
+        }
         if let Some(shape) = line.strip_prefix("SymQG") {
             let (degree, beam) = shape_and_beam(shape, "the neighbours of a node")?;
             return Ok(Self { layout: Layout::Symqg(SymqgSpec::new(degree, beam)?) });
         }
-        let Some(shape) = line.strip_suffix(",Flat").unwrap_or(line).strip_prefix("HNSW") else {
-            return Ok(Self { layout: Layout::Lists(ListsSpec::parse(line)?) });
-        };
-        let (links, construction) = shape_and_beam(shape, "the links of a node")?;
-        Ok(Self { layout: Layout::Hnsw(HnswSpec::new(links, construction)?) })
+        Ok(Self { layout: Layout::Lists(ListsSpec::parse(line)?) })
     }
 }
 
@@ -255,13 +279,15 @@ pub(crate) fn count(what: &'static str, text: &str) -> Result<u32, ParseSpecErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::GraphShape;
     use crate::lists::spec::tests::lists;
     use proptest::prelude::*;
 
     fn spec() -> impl Strategy<Value = Spec> {
         let hnsw = (2..=HnswSpec::MAX_LINKS)
             .prop_flat_map(|links| (Just(links), links..=HnswSpec::MAX_CONSTRUCTION))
-            .prop_map(|(links, beam)| Layout::Hnsw(HnswSpec::new(links, beam).unwrap()));
+            .prop_map(|(links, beam)| GraphShape::Hnsw(HnswSpec::new(links, beam).unwrap()))
+            .prop_map(|shape| Layout::Graph(GraphSpec::plain(shape)));
         let symqg = (1..=SymqgSpec::MAX_DEGREE / 32)
             .prop_flat_map(|blocks| (Just(32 * blocks), 32 * blocks..=HnswSpec::MAX_CONSTRUCTION))
             .prop_map(|(degree, beam)| Layout::Symqg(SymqgSpec::new(degree, beam).unwrap()));

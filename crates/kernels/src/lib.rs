@@ -3,6 +3,7 @@
 //! | for | see |
 //! |---|---|
 //! | rows of `f32`, 16-bit floats, bytes and nibbles | [`distance`], [`halves`], [`integers`] |
+//! | numbers of steps, for queries of `f32` | [`digits`] |
 //! | bits, and codes of few bits a dimension | [`hamming`], [`bit_planes`] |
 //! | product-quantization codes of 4 and 8 bits | [`fast_scan`], [`byte_scan`] |
 //! | signs of a graph node's neighbours | [`sign_scan`] |
@@ -20,6 +21,7 @@ mod block;
 pub mod byte_scan;
 mod conv;
 mod counting;
+pub mod digits;
 pub mod distance;
 pub mod fast_scan;
 pub mod halves;

@@ -19,7 +19,7 @@ mod superblock;
 pub(crate) use sections::Sections;
 pub use sections::{Part, PartKind};
 
-use crate::hnsw::Hnsw;
+use crate::graph::Graph;
 use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::symqg::Symqg;
@@ -288,7 +288,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
 pub(crate) fn open_index(spec: &Spec, sections: &Sections<'_>) -> Result<Box<dyn Index>, OpenError> {
     Ok(match &spec.layout {
         Layout::Scan => Box::new(Scan::open(sections)?),
-        &Layout::Hnsw(shape) => Box::new(Hnsw::open(shape, sections)?),
+        Layout::Graph(graph) => Box::new(Graph::open(graph, sections)?),
         Layout::Lists(lists) => Box::new(Lists::open(lists, sections)?),
         &Layout::Symqg(shape) => Box::new(Symqg::open(shape, sections)?),
     })

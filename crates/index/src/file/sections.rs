@@ -51,6 +51,16 @@ pub enum PartKind {
     ListTerms = 30,
     /// Of a fused graph (`u32`): the entry, the bytes of a vector's value (1 or 4), the mean and the rotation.
     FusedFrame = 17,
+    /// `n x code_len` bytes: the code of each node of a graph.
+    NodeCodes = 20,
+    /// `n` numbers (`u32`): the row at each node of a graph.
+    NodeIds = 21,
+    /// Nodes (`u32`), of which a search starts at those nearest to the query.
+    StartNodes = 22,
+    /// The splits of the trees of a graph (`u32`): of each tree, an axis and the bits of an `f32` a split.
+    TreeSplits = 23,
+    /// `trees x n` numbers (`u32`): the nodes of a graph in the order of each tree's leaves.
+    TreeOrders = 24,
 }
 
 /// One array of an index, as its file holds it.

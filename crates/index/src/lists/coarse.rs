@@ -95,7 +95,7 @@ impl Coarse {
 }
 
 /// At most `most` different rows, in their order.
-pub(super) fn sample(rows: Rows<'_, f32>, most: usize, seed: u64) -> Cow<'_, [f32]> {
+pub(crate) fn sample(rows: Rows<'_, f32>, most: usize, seed: u64) -> Cow<'_, [f32]> {
     if rows.len() <= most {
         return Cow::Borrowed(rows.as_slice());
     }

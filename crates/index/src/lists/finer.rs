@@ -11,7 +11,7 @@ use quant::codes::Code;
 use quant::{Codec, Training};
 
 /// Rows in list order, as they are or coded.
-pub(super) enum Finer {
+pub(crate) enum Finer {
     /// `Flat`: the rows.
     Rows(Vectors),
     /// Any other code; `n x code_len`, not packed.
@@ -30,7 +30,7 @@ fn alone(code: &Code) -> quant::Spec {
 
 impl Finer {
     /// Codes `rows`, which are in the order `ids`, learning from `sample`.
-    pub(super) fn build(
+    pub(crate) fn build(
         code: &Code,
         rows: Rows<'_, f32>,
         ids: &[u32],
@@ -47,7 +47,7 @@ impl Finer {
         Ok(Self::Codes { codec, trained, codes })
     }
 
-    pub(super) fn open(code: &Code, sections: &Sections<'_>) -> Result<Self, OpenError> {
+    pub(crate) fn open(code: &Code, sections: &Sections<'_>) -> Result<Self, OpenError> {
         if matches!(code, Code::Full(_)) {
             return Ok(Self::Rows(sections.vectors()?));
         }
@@ -57,7 +57,7 @@ impl Finer {
         Ok(Self::Codes { codec, trained, codes })
     }
 
-    pub(super) fn parts(&self) -> Vec<Part<'_>> {
+    pub(crate) fn parts(&self) -> Vec<Part<'_>> {
         match self {
             Self::Rows(vectors) => vec![Part::new(PartKind::Rows, vectors.as_slice())],
             Self::Codes { trained, codes, .. } => {
@@ -102,7 +102,7 @@ impl Finer {
     }
 
     /// Replaces the distances of `found`, pairs of distance and place; places beyond the rows are dropped.
-    pub(super) fn rank(&self, query: &[f32], metric: Metric, found: &mut Vec<(f32, u64)>) {
+    pub(crate) fn rank(&self, query: &[f32], metric: Metric, found: &mut Vec<(f32, u64)>) {
         let mut distances = vec![0.0; found.len()];
         match self {
             Self::Rows(rows) => {

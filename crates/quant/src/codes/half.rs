@@ -6,12 +6,13 @@
 use crate::spec::setting;
 use crate::training::check_rows;
 use crate::{
-    Array, Arrays, ByDecoding, Codec, Config, Decoded, ParseSpecError, RestoreError, Scanner, Scorer,
-    TrainError, Training,
+    Array, Arrays, ByDecoding, Codec, Config, ParseSpecError, RestoreError, Scanner, Scorer, TrainError,
+    Training,
 };
 use data::{Metric, Rows};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use kernels::Isa;
 use std::fmt;
 
 /// Values converted at once.
@@ -110,7 +111,20 @@ impl Codec for Half {
     }
 
     fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
-        Box::new(Decoded::new(self, query, metric))
+        match self.kind {
+            HalfConfig::F16 => Box::new(HalfScorer {
+                query: query.to_vec(),
+                metric,
+                rows: Vec::new(),
+                read: f16::from_le_bytes,
+            }),
+            HalfConfig::Bf16 => Box::new(HalfScorer {
+                query: query.to_vec(),
+                metric,
+                rows: Vec::new(),
+                read: bf16::from_le_bytes,
+            }),
+        }
     }
 
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
@@ -119,6 +133,30 @@ impl Codec for Half {
 
     fn arrays(&self) -> Vec<Array> {
         Vec::new()
+    }
+}
+
+/// Distances by sixteen-bit floats in registers, to the bit those to the decoded vectors.
+struct HalfScorer<H, F> {
+    query: Vec<f32>,
+    metric: Metric,
+    /// Codes may lie at odd addresses: they are copied here.
+    rows: Vec<H>,
+    read: F,
+}
+
+impl<H: kernels::halves::Half, F: Fn([u8; 2]) -> H> Scorer for HalfScorer<H, F> {
+    fn score(&mut self, codes: &[u8], distances: &mut [f32]) {
+        let isa = Isa::current();
+        self.rows.clear();
+        self.rows.extend(codes.as_chunks().0.iter().map(|&code| (self.read)(code)));
+        match self.metric {
+            Metric::L2 => isa.l2s_half(&self.query, &self.rows, distances),
+            Metric::Dot => {
+                isa.dots_half(&self.query, &self.rows, distances);
+                distances.iter_mut().for_each(|distance| *distance = -*distance);
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 //! Source: Aguerrebere, Bhati, Hildebrand, Tepper and Willke, VLDB 2023.
 
 use super::pq::write_bits;
-use super::scalar::unpack;
+use super::scalar::{digits, unpack};
 use crate::spec::setting;
 use crate::training::check_rows;
 use crate::transforms::mean;
@@ -21,6 +21,8 @@ use crate::{
 };
 use data::{Metric, Rows};
 use half::f16;
+use kernels::digits::Digits;
+use kernels::{Isa, dot};
 use std::fmt;
 
 /// Bytes of `low` and `step`.
@@ -187,7 +189,10 @@ impl Codec for Lvq {
     }
 
     fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
-        Box::new(Decoded::new(self, query, metric))
+        match (self.config.second, digits(self.config.bits)) {
+            (None, Some(digits)) => Box::new(LvqScorer::new(self, query, metric, digits)),
+            _ => Box::new(Decoded::new(self, query, metric)),
+        }
     }
 
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
@@ -199,6 +204,48 @@ impl Codec for Lvq {
             Array::f32("mean", &[self.mean.len()], self.mean.clone()),
             Array::f32("unit", &[1], vec![self.unit]),
         ]
+    }
+}
+
+/// Distances by the steps of codes of one level, without decoding them.
+struct LvqScorer<'a> {
+    codec: &'a Lvq,
+    digits: Digits,
+    metric: Metric,
+    /// `mean - query` for distances, `query` for products.
+    query: Vec<f32>,
+    ones: Vec<f32>,
+    /// The sum of the query's values, and `-<query, mean>`.
+    sums: [f32; 2],
+}
+
+impl<'a> LvqScorer<'a> {
+    fn new(codec: &'a Lvq, query: &[f32], metric: Metric, digits: Digits) -> Self {
+        let ones = vec![1.0; query.len()];
+        let sums = [dot(query, &ones), -dot(query, &codec.mean)];
+        let query = match metric {
+            Metric::L2 => codec.mean.iter().zip(query).map(|(mean, q)| mean - q).collect(),
+            Metric::Dot => query.to_vec(),
+        };
+        Self { codec, digits, metric, query, ones, sums }
+    }
+}
+
+impl Scorer for LvqScorer<'_> {
+    fn score(&mut self, codes: &[u8], distances: &mut [f32]) {
+        let (isa, unit) = (Isa::current(), self.codec.unit);
+        for (code, distance) in codes.chunks_exact(self.codec.code_len()).zip(distances) {
+            let (head, code) = code.split_at(HEAD);
+            let low = unit * f16::from_le_bytes([head[0], head[1]]).to_f32();
+            let step = unit * f16::from_le_bytes([head[2], head[3]]).to_f32();
+            *distance = match self.metric {
+                Metric::L2 => isa.l2_shifted(&self.query, &self.ones, [low, step], self.digits, code),
+                Metric::Dot => {
+                    let [sum, base] = self.sums;
+                    base - low * sum - step * isa.dot_digits(&self.query, self.digits, code)
+                }
+            };
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use crate::{
     TrainError, Training, matrix,
 };
 use data::{Metric, Rows};
+use kernels::digits::Digits;
+use kernels::{Isa, dot};
 use rayon::prelude::*;
 use std::fmt;
 
@@ -212,7 +214,10 @@ impl Codec for Scalar {
     }
 
     fn scorer<'a>(&'a self, query: &[f32], metric: Metric) -> Box<dyn Scorer + 'a> {
-        Box::new(Decoded::new(self, query, metric))
+        match digits(self.bits) {
+            Some(digits) => Box::new(ScalarScorer::new(self, query, metric, digits)),
+            None => Box::new(Decoded::new(self, query, metric)),
+        }
     }
 
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
@@ -223,6 +228,50 @@ impl Codec for Scalar {
         let ranges = if self.uniform { 1 } else { self.dim() };
         let array = |name, values: &[f32]| Array::f32(name, &[ranges], values[..ranges].to_vec());
         vec![array("lows", &self.lows), array("steps", &self.steps)]
+    }
+}
+
+/// Distances by the steps of codes, without decoding them.
+struct ScalarScorer<'a> {
+    codec: &'a Scalar,
+    digits: Digits,
+    metric: Metric,
+    /// `low - query` for distances, `query step` for products.
+    query: Vec<f32>,
+    /// `-<query, low>`, for products.
+    base: f32,
+}
+
+impl<'a> ScalarScorer<'a> {
+    fn new(codec: &'a Scalar, query: &[f32], metric: Metric, digits: Digits) -> Self {
+        let (values, base): (Vec<f32>, f32) = match metric {
+            Metric::L2 => (codec.lows.iter().zip(query).map(|(low, q)| low - q).collect(), 0.0),
+            Metric::Dot => {
+                (codec.steps.iter().zip(query).map(|(step, q)| step * q).collect(), -dot(query, &codec.lows))
+            }
+        };
+        Self { codec, digits, metric, query: values, base }
+    }
+}
+
+impl Scorer for ScalarScorer<'_> {
+    fn score(&mut self, codes: &[u8], distances: &mut [f32]) {
+        let isa = Isa::current();
+        for (code, distance) in codes.chunks_exact(self.codec.code_len()).zip(distances) {
+            *distance = match self.metric {
+                Metric::L2 => isa.l2_stepped(&self.query, &self.codec.steps, self.digits, code),
+                Metric::Dot => self.base - isa.dot_digits(&self.query, self.digits, code),
+            };
+        }
+    }
+}
+
+/// How kernels read numbers of so many bits, if they do.
+pub(crate) fn digits(bits: u32) -> Option<Digits> {
+    match bits {
+        8 => Some(Digits::Bytes),
+        4 => Some(Digits::Nibbles),
+        _ => None,
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a graph search remembers: its candidates in order and the nodes it has seen.
 
-pub(crate) use crate::candidate::Candidate;
+pub(super) use crate::candidate::Candidate;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
 /// The nearest candidates seen, at most `width`, in order; marked where their links were followed.
 #[derive(Default)]
-pub(crate) struct Beam {
+pub(super) struct Beam {
     sorted: Vec<Candidate>,
     width: usize,
     /// No candidate before this one waits to be followed.
@@ -14,7 +14,7 @@ pub(crate) struct Beam {
 }
 
 impl Beam {
-    pub(crate) fn restart(&mut self, width: usize) {
+    pub(super) fn restart(&mut self, width: usize) {
         self.sorted.clear();
         self.width = width;
         self.next = 0;
@@ -22,7 +22,7 @@ impl Beam {
 
     /// Keeps a candidate that is among the nearest.
     #[inline]
-    pub(crate) fn offer(&mut self, candidate: Candidate) {
+    pub(super) fn offer(&mut self, candidate: Candidate) {
         if self.sorted.len() == self.width {
             match self.sorted.last() {
                 Some(&last) if candidate < last => self.sorted.pop(),
@@ -36,18 +36,18 @@ impl Beam {
 
     /// The nearest candidate whose links were not followed yet; it counts as followed now.
     #[inline]
-    pub(crate) fn follow(&mut self) -> Option<u32> {
+    pub(super) fn follow(&mut self) -> Option<Candidate> {
         self.skip_followed();
         let candidate = self.sorted.get_mut(self.next)?;
-        *candidate = candidate.marked();
-        let id = candidate.id();
+        let here = *candidate;
+        *candidate = here.marked();
         self.next += 1;
-        Some(id)
+        Some(here)
     }
 
     /// The node that would be followed next.
     #[inline]
-    pub(crate) fn peek(&mut self) -> Option<u32> {
+    pub(super) fn peek(&mut self) -> Option<u32> {
         self.skip_followed();
         self.sorted.get(self.next).map(|candidate| candidate.id())
     }
@@ -60,14 +60,14 @@ impl Beam {
     }
 
     /// The candidates kept, nearest first.
-    pub(crate) fn nearest(&self) -> impl Iterator<Item = Candidate> {
+    pub(super) fn nearest(&self) -> impl Iterator<Item = Candidate> {
         self.sorted.iter().map(|candidate| candidate.unmarked())
     }
 }
 
 /// The nodes seen: a bit each, and a list of them so that forgetting costs no more than seeing.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(super) struct Seen {
     words: Vec<u64>,
     touched: Vec<u32>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Seen {
 impl Seen {
     /// Marks a node; true when it is new.
     #[inline]
-    pub(crate) fn insert(&mut self, id: u32) -> bool {
+    pub(super) fn insert(&mut self, id: u32) -> bool {
         let word = &mut self.words[id as usize / 64];
         let bit = 1 << (id % 64);
         let new = *word & bit == 0;
@@ -86,7 +86,7 @@ impl Seen {
         new
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         for id in self.touched.drain(..) {
             self.words[id as usize / 64] = 0;
         }
@@ -95,23 +95,25 @@ impl Seen {
 
 /// The memory of one search, kept for the next.
 #[derive(Default)]
-pub(crate) struct Scratch {
-    pub(crate) beam: Beam,
-    pub(crate) seen: Seen,
+pub(super) struct Scratch {
+    pub(super) beam: Beam,
+    pub(super) seen: Seen,
+    /// The nodes whose links were followed, in that order.
+    pub(super) trail: Vec<Candidate>,
     /// Nodes of one list that were not seen before, then their distances.
-    pub(crate) fresh: Vec<u32>,
-    pub(crate) distances: Vec<f32>,
+    pub(super) fresh: Vec<u32>,
+    pub(super) distances: Vec<f32>,
 }
 
 /// Scratch memory of the searches that run at the same time.
 #[derive(Default)]
-pub(crate) struct Pools {
+pub(super) struct Pools {
     idle: Mutex<Vec<Scratch>>,
 }
 
 impl Pools {
     /// Memory for a search among `n` nodes; it comes back when the lease is dropped.
-    pub(crate) fn take(&self, n: usize) -> Lease<'_> {
+    pub(super) fn take(&self, n: usize) -> Lease<'_> {
         let mut scratch = self.lock().pop().unwrap_or_default();
         scratch.seen.clear();
         scratch.seen.words.resize(n.div_ceil(64), 0);
@@ -125,7 +127,7 @@ impl Pools {
 }
 
 /// Scratch memory on loan.
-pub(crate) struct Lease<'a> {
+pub(super) struct Lease<'a> {
     pools: &'a Pools,
     scratch: Scratch,
 }
@@ -173,7 +175,7 @@ mod tests {
             want.truncate(8);
             prop_assert_eq!(beam.nearest().collect::<Vec<_>>(), want.clone());
             prop_assert_eq!(beam.peek(), want.first().map(|c| c.id()));
-            let followed: Vec<u32> = std::iter::from_fn(|| beam.follow()).collect();
+            let followed: Vec<u32> = std::iter::from_fn(|| beam.follow()).map(Candidate::id).collect();
             prop_assert_eq!(followed, want.iter().map(|c| c.id()).collect::<Vec<_>>());
         }
     }
@@ -184,9 +186,9 @@ mod tests {
         beam.restart(2);
         beam.offer(Candidate::new(5.0, 1));
         beam.offer(Candidate::new(6.0, 2));
-        assert_eq!(beam.follow(), Some(1));
+        assert_eq!(beam.follow(), Some(Candidate::new(5.0, 1)));
         beam.offer(Candidate::new(1.0, 3)); // pushes out node 2
-        assert_eq!((beam.follow(), beam.follow()), (Some(3), None));
+        assert_eq!((beam.follow(), beam.follow()), (Some(Candidate::new(1.0, 3)), None));
     }
 
     #[test]
