@@ -127,6 +127,18 @@ pub fn kmeans(rows: &[f32], dim: usize, config: &KMeansConfig) -> KMeans {
     }
 }
 
+/// As [`kmeans`] by Lloyd's rounds, from these `centroids` (`cells x dim`).
+///
+/// # Panics
+/// As [`kmeans`], and when the centroids are not as many as the cells.
+#[must_use]
+pub fn kmeans_from(rows: &[f32], dim: usize, config: &KMeansConfig, centroids: Vec<f32>) -> KMeans {
+    assert!(dim > 0 && rows.len().is_multiple_of(dim), "{} values are not rows of {dim}", rows.len());
+    assert!((1..=rows.len() / dim).contains(&config.cells), "rows do not fill {} cells", config.cells);
+    assert_eq!(centroids.len(), config.cells * dim, "{} cells have as many centroids", config.cells);
+    lloyd(rows, dim, &KMeansConfig { method: Method::Lloyd, ..*config }, centroids)
+}
+
 fn lloyd(rows: &[f32], dim: usize, config: &KMeansConfig, mut centroids: Vec<f32>) -> KMeans {
     let k = config.cells;
     let mut cells = assign(rows, dim, &mut centroids, None);
@@ -269,6 +281,20 @@ mod tests {
 
     fn config(cells: usize, seed: u64, rounds: usize) -> KMeansConfig {
         KMeansConfig { rounds, ..KMeansConfig::new(cells, seed) }
+    }
+
+    #[test]
+    fn rounds_from_given_centroids_by_hand() {
+        let found = kmeans_from(&[0.0, 1.0, 10.0, 12.0], 1, &config(2, 1, 5), vec![12.0, 0.0]);
+        assert_eq!(found.centroids, [11.0, 0.5]);
+        assert_eq!(found.assignment, [1, 1, 0, 0]);
+        // Where k-means ended it stays.
+        let rows = flat_rows(2000, 20, 3);
+        let ended = kmeans(&rows, 20, &config(16, 4, 500));
+        assert_eq!(
+            kmeans_from(&rows, 20, &config(16, 9, 10), ended.centroids.clone()).centroids,
+            ended.centroids
+        );
     }
 
     #[test]

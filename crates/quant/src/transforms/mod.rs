@@ -20,6 +20,7 @@ pub use itq::ItqConfig;
 pub use normalise::{Normalise, NormaliseConfig};
 pub use opq::OpqConfig;
 pub use pad::{Pad, PadConfig};
+pub(crate) use pca::components;
 pub use pca::{PcaConfig, Then};
 pub use rotation::RotationConfig;
 

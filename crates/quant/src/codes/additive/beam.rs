@@ -6,16 +6,14 @@
 //! Sources: Chen, Guan and Wang, Sensors 2010 (residual codes); Babenko and Lempitsky, CVPR 2014 (beam).
 
 use super::books::Books;
-use crate::codebook::cluster;
+use crate::codebook::cluster_by_axes;
 use crate::{TrainError, Training};
 use data::Rows;
-use kernels::{Panels, Seeds, SplitMix64, below};
+use kernels::{Panels, SplitMix64, below};
 use rayon::prelude::*;
 
 /// Rows that share the tiles.
 const ROWS: usize = 32;
-/// Rounds of k-means a book.
-const ROUNDS: usize = 12;
 /// Turns of coding and least squares after the books are there; the best is kept.
 const TURNS: usize = 4;
 
@@ -151,7 +149,8 @@ pub(super) fn train(
             _ => all.residuals(rows, &Beam::new(&all, width).encode_all(&all, rows)),
         };
         let seed = SplitMix64::named(training.seed, book as u64).bits();
-        all.values.extend(cluster(&left, dim, count, seed, ROUNDS, Seeds::Random));
+        let left = Rows::new(&left, dim).expect("whole rows");
+        all.values.extend(cluster_by_axes(left, count, seed, "the books")?);
         all.books += 1;
     }
     let mut numbers = Beam::new(&all, width).encode_all(&all, rows);
