@@ -94,15 +94,22 @@ fn by_vectors(
     let metric = opened.index.metric();
     let (mut lines, mut answers) = (Vec::new(), Vec::new());
     for (query, hits) in hits.iter().enumerate() {
-        let found = hits.iter().map(|hit| format!("{} ({:.4})", hit.id, metric.score(hit.distance)));
+        let found = hits.iter().map(|hit| format!("{} ({})", hit.id, digits(metric.score(hit.distance))));
         lines.push(format!("{query}: {}", found.collect::<Vec<_>>().join(" ")));
-        let found = hits.iter().map(|hit| json!({"id": hit.id, "score": metric.score(hit.distance)}));
+        let found = hits
+            .iter()
+            .map(|hit| json!({"id": hit.id, "score": metric.score(hit.distance), "distance": hit.distance}));
         answers.push(json!({"query": query, "hits": found.collect::<Vec<_>>()}));
     }
     let value = json!({
         "answers": answers, "distances": stats.distances, "hops": stats.hops, "lists": stats.lists,
     });
     Ok(context.talk.result(&value, lines.join("\n"))?)
+}
+
+/// Four digits of a score, where they stand: those of vectors that are not of length one lie near zero.
+fn digits(score: f32) -> String {
+    if score != 0.0 && score.abs() < 1e-3 { format!("{score:.3e}") } else { format!("{score:.4}") }
 }
 
 fn by_pictures(
@@ -145,4 +152,17 @@ fn by_pictures(
         "answers": answers, "distances": stats.distances, "hops": stats.hops, "lists": stats.lists,
     });
     Ok(context.talk.result(&value, lines.join("\n"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_scores_keep_their_digits() {
+        assert_eq!(digits(0.123_456), "0.1235");
+        assert_eq!(digits(-0.5), "-0.5000");
+        assert_eq!(digits(0.0), "0.0000");
+        assert_eq!(digits(0.000_031_56), "3.156e-5");
+    }
 }

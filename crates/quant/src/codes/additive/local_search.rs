@@ -25,9 +25,9 @@ const ROWS: usize = 256;
 const CHANGED: usize = 4;
 /// Passes over all books in each turn.
 const PASSES: usize = 3;
-/// Turns of the search: when vectors are encoded, and in training.
-pub(super) const TURNS: usize = 16;
-const TRAINING_TURNS: usize = 8;
+/// Turns of the search, when vectors are encoded and in training. Twice as many take 1.7 times the time and leave 3 %
+/// less (`LSQ8x8`, SIFT).
+pub(super) const TURNS: usize = 8;
 /// Rounds of training.
 const ROUNDS: usize = 25;
 
@@ -180,7 +180,7 @@ pub(super) fn train(
         for entry in all.values.chunks_exact_mut(all.dim) {
             entry.iter_mut().zip(&spread).for_each(|(v, s)| *v += heat * s * normal(&mut random) as f32);
         }
-        let search = LocalSearch::new(&all, width, TRAINING_TURNS);
+        let search = LocalSearch::new(&all, width, TURNS);
         search.improve_all(&all, rows, &mut numbers, training.seed.wrapping_add(round as u64));
     }
     let fitted = all.fit(rows, &numbers);
