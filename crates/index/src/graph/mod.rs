@@ -49,6 +49,7 @@ use points::{Near, Points, Trained};
 use pool::{Candidate, Pools, Scratch};
 use rayon::prelude::*;
 use site::Site;
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use trees::Trees;
@@ -95,7 +96,7 @@ impl Graph {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Self, BuildError> {
         let sample = match (&spec.code, &spec.refine) {
-            (None, None) => std::borrow::Cow::Borrowed(&[][..]),
+            (None, None) => Cow::Borrowed(&[][..]),
             _ => sample(rows, SAMPLE, seed),
         };
         let sample = Rows::new(&sample, rows.dim()).expect("whole rows");

@@ -9,11 +9,9 @@ use super::back::{Back, answer};
 use super::efanna::neighbours;
 use super::knng::{linked, start_nodes};
 use super::links::Links;
-use super::pool::Candidate;
 use super::prune::diverse;
 use super::site::Site;
 use super::trees::Trees;
-use crate::search::Stats;
 use rayon::prelude::*;
 
 /// Candidates beside the links wanted that selection looks at.
@@ -65,14 +63,8 @@ pub(super) fn chosen(
         .flat_map_iter(|nodes| {
             let mut scratch = site.pools.take(site.len());
             let choose = |&node: &u32| {
-                let mut query = site.near(node);
-                let mut stats = Stats::default();
-                let start = near.descend(&mut query, 0, &mut scratch, &mut stats);
-                near.explore(&mut query, &[start], 0, construction, &mut scratch, &mut stats);
-                let own: Vec<u32> = near.list(node, 0).collect();
-                let mut met: Vec<Candidate> = site.ranked(node, &own);
+                let mut met = near.met(site, node, construction, &mut scratch);
                 met.extend(site.ranked(node, spread).into_iter().filter(|c| c.id() != node).take(SPREAD));
-                met.extend(scratch.trail.iter().filter(|candidate| candidate.id() != node));
                 met.sort_unstable();
                 met.dedup();
                 met.truncate(degree + MORE + SPREAD);

@@ -7,9 +7,31 @@
 //! Sources: Malkov and Yashunin, TPAMI 2020, algorithm 4; Fu et al., VLDB 2019, definition 5; Subramanya et al.,
 //! NeurIPS 2019, algorithm 2.
 
-use super::pool::Candidate;
+use super::links::Links;
+use super::pool::{Candidate, Scratch};
 use super::site::Site;
+use crate::search::Stats;
 use data::Metric;
+
+impl Links {
+    /// Candidates for the links of `node`, in no order and some of them twice: those that it has, and all that a walk
+    /// of `width` from the entry towards it follows.
+    pub(super) fn met(
+        &self,
+        site: &Site<'_>,
+        node: u32,
+        width: usize,
+        scratch: &mut Scratch,
+    ) -> Vec<Candidate> {
+        let (mut query, mut stats) = (site.near(node), Stats::default());
+        let start = self.descend(&mut query, 0, scratch, &mut stats);
+        self.explore(&mut query, &[start], 0, width, scratch, &mut stats);
+        let own: Vec<u32> = self.list(node, 0).collect();
+        let mut met = site.ranked(node, &own);
+        met.extend(scratch.trail.iter().filter(|candidate| candidate.id() != node));
+        met
+    }
+}
 
 /// Keeps a candidate, nearest first, unless one kept before it is at least as near to it as the node is: no link
 /// hides another with an `alpha` of 1. At most `most`.

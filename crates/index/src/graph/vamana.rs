@@ -9,10 +9,8 @@
 
 use super::back::{Back, answer};
 use super::links::Links;
-use super::pool::Candidate;
 use super::prune::robust;
 use super::site::Site;
-use crate::search::Stats;
 use kernels::SplitMix64;
 use rayon::prelude::*;
 
@@ -67,13 +65,7 @@ fn choose(site: &Site<'_>, links: &mut Links, nodes: &[u32], construction: usize
         .flat_map_iter(|nodes| {
             let mut scratch = site.pools.take(site.len());
             let choose = |&node: &u32| {
-                let mut query = site.near(node);
-                let mut stats = Stats::default();
-                let start = frozen.descend(&mut query, 0, &mut scratch, &mut stats);
-                frozen.explore(&mut query, &[start], 0, construction, &mut scratch, &mut stats);
-                let own: Vec<u32> = frozen.list(node, 0).collect();
-                let mut met: Vec<Candidate> = site.ranked(node, &own);
-                met.extend(scratch.trail.iter().filter(|candidate| candidate.id() != node));
+                let mut met = frozen.met(site, node, construction, &mut scratch);
                 met.sort_unstable();
                 met.dedup();
                 met.truncate(CANDIDATES);

@@ -169,8 +169,7 @@ pub(super) fn encode(
     codes: &mut [u8],
 ) {
     codes.par_chunks_mut(CHUNK * codec.code_len()).zip(ids.par_chunks(CHUNK)).for_each(|(codes, ids)| {
-        let picked: Vec<f32> = ids.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
-        let mut picked = picked;
+        let mut picked: Vec<f32> = ids.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
         if let Some((coarse, lists)) = residual {
             let here: Vec<u32> = ids.iter().map(|&id| lists[id as usize]).collect();
             picked = less_centroids(coarse, Rows::new(&picked, rows.dim()).expect("whole rows"), &here);
