@@ -119,6 +119,10 @@ impl Codec for Chain {
         self.code.packed_len(rows)
     }
 
+    fn queries_a_pass(&self) -> usize {
+        self.code.queries_a_pass()
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         let mut images = Vec::with_capacity(queries.len() * self.code.dim());
         let mut offsets = Vec::with_capacity(queries.len());

@@ -63,6 +63,12 @@ pub trait Codec: Send + Sync {
         rows * self.code_len()
     }
 
+    /// Queries that one pass over many packed codes serves best: more of them read the codes less often, until what
+    /// is kept for each no longer stays in the cache.
+    fn queries_a_pass(&self) -> usize {
+        16
+    }
+
     /// The `k` nearest of packed codes for each of some `queries`.
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a>;
 
@@ -140,8 +146,6 @@ pub enum EncodeError {
 
 /// Rows that one task encodes at once.
 const CHUNK: usize = 256;
-/// Queries that one scanner serves.
-const BATCH: usize = 16;
 
 impl dyn Codec + '_ {
     /// The codes of `rows`, `rows.len() x code_len`, on the caller's rayon pool.
@@ -183,12 +187,14 @@ pub fn search(
     k: NonZeroUsize,
 ) -> Result<Hits, EncodeError> {
     codec.check(queries)?;
-    let all: Vec<u32> = (0..BATCH as u32).collect();
-    let batches: Vec<usize> = (0..queries.len()).step_by(BATCH).collect();
+    // No more than leave every thread a pass.
+    let batch = queries.len().div_ceil(rayon::current_num_threads()).clamp(1, codec.queries_a_pass());
+    let all: Vec<u32> = (0..batch as u32).collect();
+    let batches: Vec<usize> = (0..queries.len()).step_by(batch).collect();
     let found: Vec<_> = batches
         .into_par_iter()
         .flat_map_iter(|start| {
-            let end = (start + BATCH).min(queries.len());
+            let end = (start + batch).min(queries.len());
             let mut scanner = codec.scanner(queries.slice(start..end), metric, k.get());
             scanner.scan(&Slab::new(packed, len, 0), &all[..end - start]);
             scanner.finish()

@@ -374,6 +374,10 @@ impl Codec for Anisotropic {
         fast_scan::packed_len(rows, self.codebook.parts)
     }
 
+    fn queries_a_pass(&self) -> usize {
+        32
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         Box::new(scanner(&self.codebook, queries, metric, k))
     }

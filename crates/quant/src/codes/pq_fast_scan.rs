@@ -129,6 +129,10 @@ impl Codec for PqFastScan {
         fast_scan::packed_len(rows, self.codebook.parts)
     }
 
+    fn queries_a_pass(&self) -> usize {
+        32
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, metric: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         Box::new(scanner(&self.codebook, queries, metric, k))
     }

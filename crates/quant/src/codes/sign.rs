@@ -106,6 +106,10 @@ impl Codec for Sign {
         Box::new(HammingScorer { code })
     }
 
+    fn queries_a_pass(&self) -> usize {
+        256
+    }
+
     fn scanner<'a>(&'a self, queries: Rows<'_, f32>, _: Metric, k: usize) -> Box<dyn Scanner + 'a> {
         let code = |query: &[f32]| {
             let mut code = vec![0; self.code_len()];
