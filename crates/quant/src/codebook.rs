@@ -20,7 +20,7 @@ const CHUNK: usize = 512;
 /// Training rows a centroid at most; more change little.
 const ROWS_A_CENTROID: usize = 256;
 /// As many rows as that are taken even for few centroids: their rounds are cheap.
-const ROWS: usize = 1 << 14;
+const ROWS: usize = 10 << 10;
 /// Rounds of k-means.
 const ROUNDS: usize = 25;
 /// Parts trained between two reports of progress.
