@@ -1,6 +1,6 @@
 //! Measures filtered searches beside brute force over the rows that pass: recall@10 and microseconds of CPU time a query.
 //!
-//! `filter_speed BASE.fvecs QUERIES.fvecs SPEC PROBES`; a share of the rows passes at random. Recall is that among
+//! `filter_speed BASE.fvecs QUERIES.fvecs SPEC [PROBES]`; a share of the rows passes at random. Recall is that among
 //! the rows that pass; searches run on one thread, one query a call, with a bitmap, and for few rows with their ids.
 #![allow(clippy::print_stdout)]
 
@@ -43,14 +43,15 @@ fn timed(queries: usize, mut round: impl FnMut()) -> f64 {
 
 fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [base, queries, spec, probes] = words.as_slice() else {
-        return Err("filter_speed BASE.fvecs QUERIES.fvecs SPEC PROBES".into());
+    let [base, queries, spec, probes @ ..] = words.as_slice() else {
+        return Err("filter_speed BASE.fvecs QUERIES.fvecs SPEC [PROBES]".into());
     };
+    let probes = probes.first().map(|probes| probes.parse()).transpose()?;
     let ((base, dim), (queries, _)) = (vectors(base)?, vectors(queries)?);
     let (base, queries) = (Rows::new(&base, dim)?, Rows::new(&queries, dim)?);
     let queries = queries.slice(0..queries.len().min(500));
     let index = build(&spec.parse::<Spec>()?, base, Metric::L2, 1, &|_, _| {})?;
-    let effort = Effort { probes: NonZeroUsize::new(probes.parse()?), ..Effort::default() };
+    let effort = Effort { probes, ..Effort::default() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     println!("share\trows\trecall@10\tbitmap us\tids us\tbrute force us");
     pool.install(|| SHARES.iter().try_for_each(|&share| measure(&*index, base, queries, effort, share)))

@@ -2,6 +2,7 @@
 
 use data::Id;
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Which rows may be returned.
 #[derive(Clone, Copy, Default)]
@@ -18,7 +19,7 @@ pub enum Filter<'a> {
     Ids(&'a [u32]),
 }
 
-impl Filter<'_> {
+impl<'a> Filter<'a> {
     /// Whether a row may be returned.
     #[must_use]
     #[inline]
@@ -39,13 +40,13 @@ impl Filter<'_> {
     }
 
     /// The rows `0..n` that pass, ascending.
-    pub(crate) fn passing(&self, n: usize) -> Vec<u32> {
-        match self {
+    pub(crate) fn passing(&self, n: usize) -> Cow<'a, [u32]> {
+        Cow::Owned(match *self {
             Self::All => (0..n as u32).collect(),
             Self::When(keep) => (0..n as u32).into_par_iter().filter(|&id| keep(Id::from(id))).collect(),
             Self::Bitmap(words) => {
                 let mut ids = Vec::new();
-                for (first, &word) in (0..n).step_by(64).zip(*words) {
+                for (first, &word) in (0..n).step_by(64).zip(words) {
                     let mut rest = word;
                     while rest != 0 {
                         ids.push(first as u32 + rest.trailing_zeros());
@@ -55,8 +56,8 @@ impl Filter<'_> {
                 ids.truncate(ids.partition_point(|&id| (id as usize) < n));
                 ids
             }
-            Self::Ids(ids) => ids[..ids.partition_point(|&id| (id as usize) < n)].to_vec(),
-        }
+            Self::Ids(ids) => return Cow::Borrowed(&ids[..ids.partition_point(|&id| (id as usize) < n)]),
+        })
     }
 
     /// The share of the rows `0..n` that pass; of a predicate, from a sample.
@@ -94,7 +95,7 @@ mod tests {
             let keep = |id: Id| kept.contains(&(id as u32));
             let want: Vec<u32> = ids.iter().copied().filter(|&id| (id as usize) < n).collect();
             for filter in [Filter::When(&keep), Filter::Bitmap(&words), Filter::Ids(&ids)] {
-                prop_assert_eq!(filter.passing(n), want.clone());
+                prop_assert_eq!(filter.passing(n).into_owned(), want.clone());
                 prop_assert!((0..400).all(|id| filter.passes(id) == keep(id)));
                 let slack = if matches!(filter, Filter::Bitmap(_)) { 64.0 / n as f64 } else { 0.0 };
                 prop_assert!((filter.share(n) - want.len() as f64 / n as f64).abs() <= slack + 1e-9);

@@ -8,6 +8,7 @@ use crate::vectors::{self, Vectors};
 use data::{Hit, Hits, Id, Metric, Rows};
 use kernels::TopK;
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Queries compared at once: each row block is read from memory once for all of them.
 const QUERIES: usize = 16;
@@ -82,14 +83,14 @@ impl Index for Scan {
 }
 
 /// The rows a scan visits.
-pub(crate) enum Among {
+pub(crate) enum Among<'a> {
     /// Rows `0..n`.
     All(usize),
     /// These rows, in ascending order.
-    These(Vec<u32>),
+    These(Cow<'a, [u32]>),
 }
 
-impl Among {
+impl Among<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::All(n) => *n,
@@ -108,7 +109,7 @@ pub(crate) fn nearest(
     distance: Distance,
     vectors: &Vectors,
     queries: &[f32],
-    among: &Among,
+    among: &Among<'_>,
     k: usize,
 ) -> Vec<TopK> {
     let padded: Vec<f32> = queries.chunks_exact(vectors.dim()).flat_map(vectors::padded).collect();

@@ -73,6 +73,8 @@ pub(crate) struct Graph {
     starts: Starts,
     /// The row of each node; none where nodes are rows.
     ids: Option<Array<u32>>,
+    /// The node of each row, where nodes are not rows; made when a filter first needs it.
+    node_of: OnceLock<Vec<u32>>,
     finer: Option<Finer>,
     pools: Pools,
 }
@@ -128,7 +130,18 @@ impl Graph {
         };
         let refine = spec.refine.as_ref();
         let finer = refine.map(|code| Finer::build(code, rows, &order, sample, seed)).transpose()?;
-        Ok(Self { spec: spec.clone(), metric, dim: rows.dim(), points, links, starts, ids, finer, pools })
+        Ok(Self {
+            spec: spec.clone(),
+            metric,
+            dim: rows.dim(),
+            points,
+            links,
+            starts,
+            ids,
+            node_of: OnceLock::new(),
+            finer,
+            pools,
+        })
     }
 
     pub(crate) fn open(spec: &GraphSpec, sections: &Sections<'_>) -> Result<Self, OpenError> {
@@ -150,7 +163,7 @@ impl Graph {
         let links = Links::open(widths, n, sections)?;
         let finer = spec.refine.as_ref().map(|code| Finer::open(code, sections)).transpose()?;
         let (spec, metric, pools) = (spec.clone(), sections.metric(), Pools::default());
-        Ok(Self { spec, metric, dim, points, links, starts, ids, finer, pools })
+        Ok(Self { spec, metric, dim, points, links, starts, ids, node_of: OnceLock::new(), finer, pools })
     }
 
     /// The row of a node; none where a damaged file names one that does not exist.
@@ -158,6 +171,24 @@ impl Graph {
     fn id(&self, node: u32) -> Option<Id> {
         let id = self.ids.as_ref().map_or(node, |ids| ids[node as usize]);
         ((id as usize) < self.links.len()).then_some(id.into())
+    }
+
+    /// The nodes of the rows that pass.
+    fn passing<'a>(&self, filter: Filter<'a>) -> Cow<'a, [u32]> {
+        let n = self.links.len();
+        let rows = filter.passing(n);
+        let Some(ids) = &self.ids else { return rows };
+        let node_of = self.node_of.get_or_init(|| {
+            let mut node_of = vec![0; n];
+            for (node, &id) in (0..).zip(ids.iter()) {
+                // A damaged file may name rows that do not exist.
+                if let Some(slot) = node_of.get_mut(id as usize) {
+                    *slot = node;
+                }
+            }
+            node_of
+        });
+        rows.iter().map(|&row| node_of[row as usize]).collect()
     }
 
     /// Where a search starts: candidates, nearest first.
@@ -207,12 +238,11 @@ impl Graph {
                 return found;
             }
         }
-        let nodes = 0..self.links.len() as u32;
-        let among = plan.among.get_or_init(|| nodes.into_par_iter().filter(|&node| passes(node)).collect());
+        let among = plan.among.get_or_init(|| self.passing(plan.filter));
         stats.distances += among.len() as u64;
         let top = match &self.points {
             Points::Rows(vectors) => {
-                let among = Among::These(among.clone());
+                let among = Among::These(Cow::Borrowed(among));
                 scan::nearest(Distance::new(self.metric), vectors, query, &among, plan.wanted).pop()
             }
             Points::Codes { .. } => Some(measured(&mut *near, among, plan.wanted)),
@@ -333,7 +363,7 @@ struct Plan<'a> {
     filter: Filter<'a>,
     prefers_scan: bool,
     /// The nodes that pass, listed when a scan first needs them.
-    among: OnceLock<Vec<u32>>,
+    among: OnceLock<Cow<'a, [u32]>>,
 }
 
 /// Whether comparing the rows that pass costs less than walking the graph past those that do not.

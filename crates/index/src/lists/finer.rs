@@ -4,8 +4,9 @@ use crate::array::Array;
 use crate::build::BuildError;
 use crate::distance::Distance;
 use crate::file::{OpenError, Part, PartKind, Sections};
+use crate::scan;
 use crate::vectors::{self, Vectors};
-use data::{Metric, Rows};
+use data::{Hit, Metric, Rows};
 use kernels::TopK;
 use quant::codes::Code;
 use quant::{Codec, Training};
@@ -19,8 +20,34 @@ pub(crate) enum Finer {
 }
 
 /// The codes of some rows, one after another.
-fn picked(codes: &[u8], len: usize, places: impl Iterator<Item = u32>) -> Vec<u8> {
-    places.flat_map(|place| &codes[place as usize * len..][..len]).copied().collect()
+pub(super) fn picked(codes: &[u8], len: usize, places: impl Iterator<Item = u32>) -> Vec<u8> {
+    let mut picked = Vec::with_capacity(places.size_hint().0 * len);
+    places.for_each(|place| picked.extend_from_slice(&codes[place as usize * len..][..len]));
+    picked
+}
+
+/// The `k` nearest of `rows` by `measure`, which is given places and writes their distances.
+fn nearest(
+    rows: &[u32],
+    place_of: &[u32],
+    k: usize,
+    measure: &mut dyn FnMut(&[u32], &mut [f32]),
+) -> Vec<Hit> {
+    /// Rows measured at once.
+    const CHUNK: usize = 256;
+    let mut top = TopK::new(k);
+    let (mut places, mut distances) = ([0; CHUNK], [0.0; CHUNK]);
+    for rows in rows.chunks(CHUNK) {
+        let (places, distances) = (&mut places[..rows.len()], &mut distances[..rows.len()]);
+        places.iter_mut().zip(rows).for_each(|(place, &row)| *place = place_of[row as usize]);
+        measure(places, distances);
+        for (&row, &distance) in rows.iter().zip(&*distances) {
+            if top.would_keep(distance) {
+                top.push(distance, row.into());
+            }
+        }
+    }
+    scan::sorted(top).collect()
 }
 
 /// The spec of a code alone.
@@ -66,39 +93,29 @@ impl Finer {
         }
     }
 
-    /// The `k` nearest of the rows at `places`: distances and places.
-    pub(super) fn nearest(&self, query: &[f32], metric: Metric, places: &[u32], k: usize) -> Vec<(f32, u64)> {
-        /// Rows ranked at once.
-        const CHUNK: usize = 256;
-        let mut top = TopK::new(k);
-        let padded = vectors::padded(query);
-        let mut offer = |places: &[u32], distances: &[f32]| {
-            for (&place, &distance) in places.iter().zip(distances) {
-                if top.would_keep(distance) {
-                    top.push(distance, place.into());
-                }
-            }
-        };
-        let mut distances = [0.0; CHUNK];
+    /// The `k` nearest of `rows`; `place_of` tells where a row lies.
+    pub(super) fn nearest(
+        &self,
+        query: &[f32],
+        metric: Metric,
+        rows: &[u32],
+        place_of: &[u32],
+        k: usize,
+    ) -> Vec<Hit> {
         match self {
-            Self::Rows(rows) => {
-                let distance = Distance::new(metric);
-                for places in places.chunks(CHUNK) {
-                    let distances = &mut distances[..places.len()];
-                    distance.at(&padded, rows.as_slice(), places, distances);
-                    offer(places, distances);
-                }
+            Self::Rows(vectors) => {
+                let padded = vectors::padded(query);
+                nearest(rows, place_of, k, &mut |places, distances| {
+                    Distance::new(metric).at(&padded, vectors.as_slice(), places, distances);
+                })
             }
             Self::Codes { codec, codes, .. } => {
-                let mut scorer = codec.scorer(query, metric);
-                for places in places.chunks(CHUNK) {
-                    let distances = &mut distances[..places.len()];
-                    scorer.score(&picked(codes, codec.code_len(), places.iter().copied()), distances);
-                    offer(places, distances);
-                }
+                let (mut scorer, len) = (codec.scorer(query, metric), codec.code_len());
+                nearest(rows, place_of, k, &mut |places, distances| {
+                    scorer.score(&picked(codes, len, places.iter().copied()), distances);
+                })
             }
         }
-        top.into_sorted()
     }
 
     /// Replaces the distances of `found`, pairs of distance and place; places beyond the rows are dropped.

@@ -34,9 +34,10 @@ use coarse::Coarse;
 pub(crate) use coarse::sample;
 use data::{Hit, Hits, Metric, Rows};
 pub(crate) use finer::Finer;
-use quant::Codec;
+use quant::{Codec, Slab};
 use rayon::prelude::*;
 use sieve::Sieve;
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use visit::{Found, Visits};
@@ -45,8 +46,9 @@ use visit::{Found, Visits};
 const PROBES: usize = 16;
 /// Rows ranked again for each answer where the request names no number.
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
-/// What a row that passes costs when it is ranked by the finer code at once, in rows of a visited list.
-const FINER_COST: f64 = 2.0;
+/// What a row that passes costs when its code, the finer one where there is one, is read alone, in rows of a visited
+/// list.
+const READ_COST: f64 = 2.0;
 /// The same where all codes lie in one list, which is read in one go.
 const WHOLE_COST: f64 = 8.0;
 /// What a row that passes costs when its block of codes is scanned for it alone, in rows of a visited list.
@@ -179,8 +181,8 @@ impl Lists {
     /// Answers for a block of queries.
     fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> Result<Answers, SearchError> {
         let mut stats = Stats::default();
-        if let Some(Sieve::Listed(places)) = plan.listed.get().filter(|_| plan.sieve.is_none()) {
-            let hits = self.among(queries, places, plan, &mut stats);
+        if plan.few {
+            let hits = self.among(queries, plan, &mut stats);
             return Ok((hits, stats));
         }
         let fetch = plan.k.saturating_mul(plan.rerank);
@@ -191,9 +193,7 @@ impl Lists {
             let mut list = self.ranked(queries.row(i), found, plan.k, &mut stats);
             if list.len() < plan.k && plan.sieve.is_some() {
                 // What passes lies elsewhere.
-                if let Sieve::Listed(places) = plan.listed(self) {
-                    list = self.among(queries.slice(i..i + 1), places, plan, &mut stats).remove(0);
-                }
+                list = self.among(queries.slice(i..i + 1), plan, &mut stats).remove(0);
             }
             hits.push(list);
         }
@@ -219,21 +219,42 @@ impl Lists {
         Ok((found, stats))
     }
 
-    /// The nearest of the rows at `places`, ascending: by the finer code alone where there is one.
-    fn among(
-        &self,
-        queries: Rows<'_, f32>,
-        places: &[u32],
-        plan: &Plan<'_>,
-        stats: &mut Stats,
-    ) -> Vec<Vec<Hit>> {
-        if let Some(finer) = &self.finer {
-            stats.distances += (queries.len() * places.len()) as u64;
-            // Ties go to the lower id, and places of one list alone are in the order of ids.
-            let found = queries.iter().map(|query| finer.nearest(query, self.metric, places, plan.k));
-            return found.map(|found| self.hits(found, plan.k)).collect();
+    /// Whether the code of a row can be read alone, and says all about it.
+    fn reads_alone(&self) -> bool {
+        let codec = &*self.codec;
+        !self.residual() && self.places.offsets.is_some() && codec.packed_len(1) == codec.code_len()
+    }
+
+    /// The `k` nearest of `rows`, whose codes are brought together.
+    fn picked(&self, queries: Rows<'_, f32>, rows: &[u32], k: usize) -> Vec<Vec<Hit>> {
+        /// Codes brought together at once.
+        const CHUNK: usize = 256;
+        let (place_of, codes, len) = (self.place_of(), &self.places.codes, self.codec.code_len());
+        let all: Vec<u32> = (0..queries.len() as u32).collect();
+        let mut scanner = self.codec.scanner(queries, self.metric, k);
+        for (first, rows) in (0..).step_by(CHUNK).zip(rows.chunks(CHUNK)) {
+            let places = rows.iter().map(|&row| place_of[row as usize]);
+            places.clone().for_each(|place| kernels::prefetch(&codes[place as usize * len..][..len]));
+            let picked = finer::picked(codes, len, places);
+            scanner.scan(&Slab::new(&picked, rows.len(), first), &all);
         }
-        let sieve = Some(plan.listed(self));
+        let hit = |(distance, at): (f32, u64)| Hit { id: rows[at as usize].into(), distance };
+        scanner.finish().into_iter().map(|found| found.into_iter().map(hit).collect()).collect()
+    }
+
+    /// The nearest of all rows that pass: by the finer code alone where there is one.
+    fn among(&self, queries: Rows<'_, f32>, plan: &Plan<'_>, stats: &mut Stats) -> Vec<Vec<Hit>> {
+        if self.finer.is_some() || self.reads_alone() {
+            let rows = plan.rows.get_or_init(|| plan.filter.passing(self.places.ids.len()));
+            stats.distances += (queries.len() * rows.len()) as u64;
+            let nearest = |finer: &Finer| {
+                let nearest = |query| finer.nearest(query, self.metric, rows, self.place_of(), plan.k);
+                queries.iter().map(nearest).collect()
+            };
+            return self.finer.as_ref().map_or_else(|| self.picked(queries, rows, plan.k), nearest);
+        }
+        let places = plan.places.get_or_init(|| sieve::places(plan.filter, self.place_of()));
+        let sieve = Some(&Sieve::Listed(places));
         let (found, cost) = match &self.coarse {
             Some(Coarse::Product(product)) => self.gather_all(product, queries, 0, sieve, plan.k),
             _ => {
@@ -278,23 +299,21 @@ impl Lists {
         let k = request.k.get().min(n);
         let rerank = if self.finer.is_some() { request.effort.rerank.unwrap_or(RERANK).get() } else { 1 };
         let mut probes = request.effort.probes.map_or(PROBES, NonZeroUsize::get).min(lists);
-        let (filter, mut sieve, listed) = (request.filter, None, OnceLock::new());
+        let (filter, mut sieve, mut few) = (request.filter, None, false);
         if !filter.is_all() {
             let share = filter.share(n);
             probes = wider(probes, share).clamp(probes, lists);
             let visited = probes as f64 / lists as f64 * n as f64;
-            let dearer = match (&self.finer, &self.coarse) {
-                (Some(_), Some(_)) => FINER_COST,
-                (Some(_), None) => WHOLE_COST,
-                (None, _) => ALONE_COST,
+            let dearer = match (self.finer.is_some() || self.reads_alone(), &self.coarse) {
+                (true, Some(_)) => READ_COST,
+                (true, None) => WHOLE_COST,
+                (false, _) => ALONE_COST,
             };
-            if dearer * share * n as f64 <= visited {
-                let _ = listed.set(Sieve::listed(filter, self.place_of()));
-            } else {
-                sieve = Some(Sieve::asked(filter, bits, n));
-            }
+            few = dearer * share * n as f64 <= visited;
+            sieve = (!few).then(|| Sieve::asked(filter, bits, n));
         }
-        Plan { k, rerank, probes: NonZeroUsize::MIN.saturating_add(probes - 1), filter, sieve, listed }
+        let probes = NonZeroUsize::MIN.saturating_add(probes - 1);
+        Plan { k, rerank, probes, filter, few, sieve, rows: OnceLock::new(), places: OnceLock::new() }
     }
 
     /// The place of each row.
@@ -331,17 +350,14 @@ struct Plan<'a> {
     /// Lists visited.
     probes: NonZeroUsize,
     filter: Filter<'a>,
+    /// Whether so few rows pass that they are looked at in place of lists.
+    few: bool,
     /// Tells which rows of visited lists may be found; all, without.
     sieve: Option<Sieve<'a>>,
-    /// All that pass: looked at in place of lists where it is there from the start, and where lists give too few.
-    listed: OnceLock<Sieve<'a>>,
-}
-
-impl<'a> Plan<'a> {
-    /// All rows that pass.
-    fn listed(&self, lists: &Lists) -> &Sieve<'a> {
-        self.listed.get_or_init(|| Sieve::listed(self.filter, lists.place_of()))
-    }
+    /// All rows that pass, where the codes of rows can be read alone: looked at in place of lists if they are few, and where lists give too few.
+    rows: OnceLock<Cow<'a, [u32]>>,
+    /// Their places, where they cannot.
+    places: OnceLock<Vec<u32>>,
 }
 
 /// Whether residuals of codes become distances by a term a row, should lists be those of a product.

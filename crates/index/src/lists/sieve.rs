@@ -8,7 +8,7 @@ pub(super) enum Sieve<'a> {
     /// Asked about the rows of each list that is visited.
     Asked(Filter<'a>),
     /// The places of all rows that pass, ascending: few of them.
-    Listed(Vec<u32>),
+    Listed(&'a [u32]),
 }
 
 impl<'a> Sieve<'a> {
@@ -21,14 +21,6 @@ impl<'a> Sieve<'a> {
             bits[id as usize / 64] |= 1 << (id % 64);
         }
         Self::Asked(Filter::Bitmap(bits))
-    }
-
-    /// Finds the places of all rows that pass; `place_of` tells where a row lies.
-    pub(super) fn listed(filter: Filter<'_>, place_of: &[u32]) -> Self {
-        let rows = filter.passing(place_of.len());
-        let mut places: Vec<u32> = rows.into_iter().map(|row| place_of[row as usize]).collect();
-        places.sort_unstable();
-        Self::Listed(places)
     }
 
     /// The rows that pass among the `len` places from `start` on: a bit each. Gives their number.
@@ -49,6 +41,14 @@ impl<'a> Sieve<'a> {
             }
         }
     }
+}
+
+/// The places of all rows that pass, ascending; `place_of` tells where a row lies.
+pub(super) fn places(filter: Filter<'_>, place_of: &[u32]) -> Vec<u32> {
+    let rows = filter.passing(place_of.len());
+    let mut places: Vec<u32> = rows.iter().map(|&row| place_of[row as usize]).collect();
+    places.sort_unstable();
+    places
 }
 
 /// Those of the ascending `listed` from `start` on, before `start + len`.

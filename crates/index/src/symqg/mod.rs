@@ -253,11 +253,11 @@ struct Plan<'a> {
     beam: Option<usize>,
     filter: Filter<'a>,
     /// The rows that pass, listed when a scan first needs them.
-    among: OnceLock<Among>,
+    among: OnceLock<Among<'a>>,
 }
 
-impl Plan<'_> {
-    fn among(&self, n: usize) -> &Among {
+impl<'a> Plan<'a> {
+    fn among(&self, n: usize) -> &Among<'a> {
         self.among.get_or_init(|| match self.filter {
             Filter::All => Among::All(n),
             filter => Among::These(filter.passing(n)),
@@ -287,17 +287,26 @@ struct Answer {
 }
 
 /// The `k` nearest of the rows in `among`.
-fn scanned(graph: &Graph<'_>, query: &Vector, among: &Among, k: usize) -> Vec<Hit> {
+fn scanned(graph: &Graph<'_>, query: &Vector, among: &Among<'_>, k: usize) -> Vec<Hit> {
+    /// Rows requested from memory before they are compared.
+    const AHEAD: usize = 8;
+    let id = |at: usize| match among {
+        Among::All(_) => at as u32,
+        Among::These(ids) => ids[at],
+    };
     let shards: Vec<TopK> = (0..among.len().div_ceil(SHARD))
         .into_par_iter()
         .map(|shard| {
             let mut top = TopK::new(k);
-            for at in shard * SHARD..((shard + 1) * SHARD).min(among.len()) {
-                let id = match among {
-                    Among::All(_) => at as u32,
-                    Among::These(ids) => ids[at],
-                };
-                top.push(graph.distance(query, id), id.into());
+            let end = ((shard + 1) * SHARD).min(among.len());
+            for at in shard * SHARD..end {
+                if at + AHEAD < end {
+                    graph.prefetch_vector(id(at + AHEAD));
+                }
+                let distance = graph.distance(query, id(at));
+                if top.would_keep(distance) {
+                    top.push(distance, id(at).into());
+                }
             }
             top
         })

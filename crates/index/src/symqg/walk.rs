@@ -42,6 +42,12 @@ impl<'a> Graph<'a> {
         self.shape.distance(self.isa, self.metric, query, self.row(id))
     }
 
+    /// Asks for the vector of a row.
+    #[inline]
+    pub(super) fn prefetch_vector(&self, id: u32) {
+        kernels::prefetch(&self.row(id)[..self.shape.vector()]);
+    }
+
     #[inline]
     fn prefetch(&self, id: u32) {
         self.row(id).chunks(ASKED).for_each(kernels::prefetch);
