@@ -1,9 +1,9 @@
 //! Answers a harness: builds an index once, then searches with what each line of standard input names.
 //!
 //! Prints `{"bytes": N, "sweep": [{..}, ..]}` when built, with the efforts that suit the index. A request is
-//! `{"query", "k", "threads", "params", "out"}`, where `params` may set `beam`, `probes` and `rerank`; ids are
-//! written to `out` as .ivecs, -1 where nothing was found, and `{"wall_s", "cpu_s"}` of the search alone is
-//! printed.
+//! `{"query", "k", "threads", "single", "params", "out"}`, where `params` may set `beam`, `probes` and `rerank`; with
+//! `single`, queries are asked one at a time. Ids are written to `out` as .ivecs, -1 where nothing was found, and
+//! `{"wall_s", "cpu_s"}` of the search alone is printed.
 
 use crate::timing::Clocks;
 use data::vectors::VectorFile;
@@ -45,6 +45,8 @@ struct Question {
     query: PathBuf,
     k: NonZeroUsize,
     threads: usize,
+    #[serde(default)]
+    single: bool,
     params: Params,
     out: PathBuf,
 }
@@ -78,7 +80,11 @@ impl Args {
             let mut hits = Hits::default();
             let pool = pool(request.threads)?;
             let clocks = Clocks::start();
-            pool.install(|| index.search(queries, &asked, &mut hits))?;
+            if request.single {
+                hits = pool.install(|| one_by_one(&*index, queries, &asked))?;
+            } else {
+                pool.install(|| index.search(queries, &asked, &mut hits))?;
+            }
             let took = clocks.took(queries.len());
             write_ids(&request.out, &hits, request.k.get())?;
             println!("{}", json!({ "wall_s": took.wall, "cpu_s": took.cpu }));
@@ -107,6 +113,20 @@ impl Args {
         });
         each.collect()
     }
+}
+
+/// Asks each query alone.
+fn one_by_one(
+    index: &dyn Index,
+    queries: Rows<'_, f32>,
+    asked: &Request<'_>,
+) -> Result<Hits, index::SearchError> {
+    let (mut all, mut hits) = (Hits::default(), Hits::default());
+    for query in 0..queries.len() {
+        index.search(queries.slice(query..query + 1), asked, &mut hits)?;
+        all.push(hits.of(0).iter().copied());
+    }
+    Ok(all)
 }
 
 fn write_ids(path: &Path, hits: &Hits, k: usize) -> anyhow::Result<()> {
