@@ -53,6 +53,16 @@ impl Vectors {
         (dim > 0 && values.len().is_multiple_of(stride(dim))).then_some(Self { values, dim })
     }
 
+    /// The rows without padding, the row at each place put where `rows` says; none where it says no row of these.
+    pub(crate) fn unpadded(&self, rows: impl IntoIterator<Item = u32>) -> Option<Vec<f32>> {
+        let mut values = vec![0.0; self.len() * self.dim];
+        for (row, padded) in rows.into_iter().zip(self.values.chunks_exact(self.stride())) {
+            let to = values.get_mut(row as usize * self.dim..(row as usize + 1) * self.dim)?;
+            to.copy_from_slice(&padded[..self.dim]);
+        }
+        Some(values)
+    }
+
     /// Values a row, without padding.
     pub(crate) fn dim(&self) -> usize {
         self.dim

@@ -403,4 +403,20 @@ impl Index for Graph {
         parts.extend(self.finer.iter().flat_map(Finer::parts));
         parts
     }
+
+    fn keeps_vectors(&self) -> bool {
+        matches!(self.points, Points::Rows(_))
+            || self.finer.as_ref().is_some_and(|finer| finer.rows().is_some())
+    }
+
+    fn vectors(&self) -> Option<Vec<f32>> {
+        let rows = match &self.points {
+            Points::Rows(rows) => rows,
+            Points::Codes { .. } => self.finer.as_ref()?.rows()?,
+        };
+        match &self.ids {
+            Some(ids) => rows.unpadded(ids.iter().copied()),
+            None => rows.unpadded(0..self.links.len() as u32),
+        }
+    }
 }

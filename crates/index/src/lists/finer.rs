@@ -66,6 +66,14 @@ impl Finer {
         }
     }
 
+    /// The rows, where they are as they were given.
+    pub(crate) fn rows(&self) -> Option<&Vectors> {
+        match self {
+            Self::Rows(rows) => Some(rows),
+            Self::Codes { .. } => None,
+        }
+    }
+
     /// The `k` nearest of the rows at `places`: distances and places.
     pub(super) fn nearest(&self, query: &[f32], metric: Metric, places: &[u32], k: usize) -> Vec<(f32, u64)> {
         /// Rows ranked at once.
