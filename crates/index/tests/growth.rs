@@ -486,3 +486,60 @@ fn files_of_other_ids_merge() {
     let refused = merge(&[first, path], &target).unwrap_err().to_string();
     assert!(refused.ends_with("it has rows of 7 dimensions, not 6"), "{refused}");
 }
+
+/// A file of three segments, some rows of which are removed, after several commits.
+fn ragged(folder: &TempDir, spec: &str) -> (PathBuf, Vec<u8>) {
+    let (path, mut oracle) = started(folder, spec, 300);
+    grown(&path, &mut oracle, &[100, 20]);
+    let mut writer = Writer::open(&path).unwrap();
+    writer.remove(&[3, 250, 310, 401]);
+    writer.commit(&quiet).unwrap();
+    drop(writer);
+    let bytes = fs::read(&path).unwrap();
+    (path, bytes)
+}
+
+/// What a file answers; every way to read it may fail and none may panic.
+fn answers(path: &Path) -> Result<Vec<Hit>, deepembed_index::OpenError> {
+    let opened = open(path)?;
+    let mut hits = search(&*opened.index, &row(5), 20, Filter::All, Effort::default());
+    hits.extend(search(&*opened.index, &row(6), 20, Filter::When(&|id| id % 2 == 0), Effort::default()));
+    opened.payload()?;
+    Ok(hits)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn no_flipped_byte_of_a_grown_file_goes_unnoticed_or_matters(
+        spec in prop::sample::select(vec!["Flat", "HNSW8_efc100", "IVF8,SQ8", "SymQG32"]),
+        places in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 12), head: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, whole) = ragged(&folder, spec);
+        let right = answers(&path).unwrap();
+        for (at, bits) in places {
+            let mut bytes = whole.clone();
+            let at = at.index(if head { 2 * 4096 } else { bytes.len() });
+            bytes[at] ^= bits;
+            fs::write(&path, &bytes).unwrap();
+            let found = answers(&path);
+            if verify(&path).is_ok() {
+                // A section that no commit names any more, or the copy of a superblock.
+                prop_assert_eq!(found.unwrap(), right.clone(), "byte {}", at);
+            } else if head {
+                prop_assert!(found.is_err() || found.unwrap() == right, "byte {}", at);
+            }
+            let _ = Writer::open(&path).map(|mut writer| writer.compact(&quiet).map(drop));
+        }
+    }
+
+    #[test]
+    fn a_grown_file_that_was_cut_is_noticed(at: prop::sample::Index) {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, whole) = ragged(&folder, "Flat");
+        fs::write(&path, &whole[..at.index(whole.len())]).unwrap();
+        prop_assert!(open(&path).is_err() && Writer::open(&path).is_err());
+    }
+}

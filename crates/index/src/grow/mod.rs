@@ -25,3 +25,6 @@ pub use merge::merge;
 pub use segmented::SegmentInfo;
 pub(crate) use segmented::Segmented;
 pub use writer::{Committed, Latest, Writer};
+
+#[cfg(test)]
+mod crashes;
