@@ -130,6 +130,18 @@ pub trait Index: Send + Sync {
     /// The arrays that a file needs to bring the index back.
     fn parts(&self) -> Vec<Part<'_>>;
 
+    /// The index of the rows `kept`, ascending and at least one, with those of `more` behind them, made by going on with
+    /// this one; none where it has to be built anew.
+    fn regrown(
+        &self,
+        _kept: &[u32],
+        _more: Rows<'_, f32>,
+        _seed: u64,
+        _progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Option<Box<dyn Index>> {
+        None
+    }
+
     /// Whether the index holds its rows as they were given, not their codes alone.
     fn keeps_vectors(&self) -> bool {
         false

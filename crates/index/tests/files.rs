@@ -136,7 +136,8 @@ proptest! {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, [&bytes[..], &tail].concat()).unwrap();
         prop_assert_eq!(verify(&path).unwrap(), whole);
-        prop_assert_eq!(open(&path).unwrap().payload().unwrap(), PAYLOAD);
+        let opened = open(&path).unwrap();
+        prop_assert_eq!(opened.payload().unwrap(), PAYLOAD);
     }
 
     #[test]

@@ -258,6 +258,53 @@ fn large_segments_are_of_the_spec_and_small_ones_are_scanned() {
     }
 }
 
+/// The share of the true ten nearest that an index finds with its own effort.
+fn recall(index: &dyn Index, oracle: &Oracle) -> f64 {
+    let (mut right, mut all) = (0, 0);
+    for seed in 0..150 {
+        let query = row(55_000 + seed);
+        let hits = search(index, &query, 10, Filter::All, Effort::default());
+        let truth = truth(oracle, &query, 10, |_| true);
+        right += truth.iter().filter(|want| hits.iter().any(|hit| hit.id == want.id)).count();
+        all += truth.len();
+    }
+    right as f64 / all as f64
+}
+
+#[test]
+fn a_graph_that_goes_on_is_as_good_as_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mut oracle) = started(&folder, "HNSW8_efc100", 3000);
+    let mut writer = Writer::open(&path).unwrap();
+    let mut random = SplitMix64::new(3);
+    let mut folds = 0;
+    for round in 1..=12 {
+        // Each round a fifth of the rows goes and as many come, half of them under ids that there were.
+        let known: Vec<Id> = oracle.keys().copied().collect();
+        let gone: Vec<Id> = (0..600).map(|_| known[random.below(known.len())]).collect();
+        writer.remove(&gone);
+        gone.iter().for_each(|id| drop(oracle.remove(id)));
+        let ids: Vec<Id> = (0..300).map(|i| gone[i]).chain((0..400).map(|i| 10_000 * round + i)).collect();
+        let ids: Vec<Id> = ids.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        let values = rows(&ids, round);
+        writer.update(&ids, Rows::new(&values, DIM).unwrap()).unwrap();
+        oracle.extend(ids.into_iter().zip(values.chunks(DIM).map(<[f32]>::to_vec)));
+        folds += usize::from(writer.commit(&quiet).unwrap().segments.len() == 1);
+        check(&*writer.reader().index, &oracle, false, round);
+    }
+    assert!(folds > 1, "{folds}");
+    writer.compact(&quiet).unwrap();
+    let reader = writer.reader();
+    check(&*reader.index, &oracle, false, 0);
+    verify(&path).unwrap();
+    let (ids, values): (Vec<Id>, Vec<&Vec<f32>>) = oracle.iter().unzip();
+    let values: Vec<f32> = values.into_iter().flatten().copied().collect();
+    let anew = built("HNSW8_efc100", Rows::new(&values, DIM).unwrap(), Metric::L2, 5);
+    let renamed: Oracle = (0..).zip(values.chunks(DIM).map(<[f32]>::to_vec)).collect();
+    let (went_on, new) = (recall(&*reader.index, &oracle), recall(&*anew, &renamed));
+    assert!(went_on >= new - 0.01 && new > 0.9 && ids.len() > 2000, "{went_on} {new}");
+}
+
 #[test]
 fn a_history_gives_the_same_bytes_at_any_thread_count() {
     let bytes = |threads| {

@@ -63,12 +63,14 @@ pub enum PartKind {
     TreeOrders = 24,
     /// The segments of an index that grew, as JSON.
     Segments = 40,
-    /// `n` numbers (`u64`), ascending: the id of each row of a segment; absent where ids are positions.
+    /// `n` numbers (`u64`): the id of each row of a segment; absent where ids are positions.
     Ids = 41,
     /// A bit a row of a segment (`u64`), set while the row is not removed; absent where all are.
     Live = 42,
     /// `n x dim` values (`f32`): the rows of a segment that holds their codes alone; no search reads them.
     KeptRows = 43,
+    /// `n` numbers (`u32`): the rows of a segment by their ids; absent where these ascend.
+    IdOrder = 44,
 }
 
 /// One array of an index, as its file holds it.

@@ -120,10 +120,34 @@ impl Generation {
         run: Range<usize>,
     ) -> Result<Segment, GrowError> {
         let dim = self.file.head().dim;
+        let olds: Vec<usize> = left[run.start.min(left.len())..run.end.min(left.len())].to_vec();
+        // Rows are read and get a new hash: damaged ones would be taken for whole from then on.
+        olds.iter().try_for_each(|&at| self.sections_of(at).check_segment())?;
+        let stays = |(id, _): &(Id, usize)| !changes.removed.contains(id);
+        let added = changes.added.iter().filter(|_| run.end > left.len());
+        if let Some((&first, rest)) = olds.split_first() {
+            let first = &self.segments.segments[first];
+            let kept: Vec<u32> = first.living().filter(stays).map(|(_, row)| row as u32).collect();
+            let (ids, values) = self.gathered(rest, added.clone(), changes)?;
+            let rows = Rows::new(&values, dim).expect("whole rows");
+            if let Some(regrown) = first.regrown(maker, &kept, &ids, rows) {
+                return Ok(regrown);
+            }
+        }
+        let (ids, values) = self.gathered(&olds, added, changes)?;
+        Ok(Segment::make(maker, &ids, Rows::new(&values, dim).expect("whole rows"))?)
+    }
+
+    /// The living rows of some segments, and those added, by their ids.
+    fn gathered<'a>(
+        &self,
+        olds: &[usize],
+        added: impl Iterator<Item = (&'a Id, &'a Vec<f32>)>,
+        changes: &Changes,
+    ) -> Result<(Vec<Id>, Vec<f32>), GrowError> {
+        let dim = self.file.head().dim;
         let mut sources = Vec::new();
-        for &at in &left[run.start.min(left.len())..run.end.min(left.len())] {
-            // Rows are read and get a new hash: damaged ones would be taken for whole from then on.
-            self.sections_of(at).check_segment()?;
+        for &at in olds {
             let segment = &self.segments.segments[at];
             let rows =
                 segment.vectors().ok_or_else(|| self.file.sections().damaged("a segment lost its rows"))?;
@@ -134,17 +158,10 @@ impl Generation {
             let living = segment.living().filter(|(id, _)| !changes.removed.contains(id));
             order.extend(living.map(|(id, row)| (id, &rows[row * dim..(row + 1) * dim])));
         }
-        if run.end > left.len() {
-            order.extend(changes.added.iter().map(|(&id, row)| (id, &row[..])));
-        }
+        order.extend(added.map(|(&id, row)| (id, &row[..])));
         order.sort_by_key(|&(id, _)| id);
-        let ids: Vec<Id> = order.iter().map(|&(id, _)| id).collect();
-        let values: Vec<f32> = order.iter().flat_map(|(_, row)| *row).copied().collect();
-        // The copies are enough.
-        drop(order);
-        drop(sources);
-        let rows = Rows::new(&values, dim).expect("whole rows");
-        Ok(Segment::make(maker, &ids, rows)?)
+        let ids = order.iter().map(|&(id, _)| id).collect();
+        Ok((ids, order.iter().flat_map(|(_, row)| *row).copied().collect()))
     }
 
     /// What the file is to hold. With `alone` a single segment that is as `build` made it is no segment.

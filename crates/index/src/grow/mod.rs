@@ -1,7 +1,7 @@
 //! Indexes that grow: rows come and go by id, readers keep what they see, and a crash loses nothing committed.
 //!
 //! A file holds *segments* in order; the first is what [`build`](crate::build) made. Each is an index of its own, with
-//! the ids of its rows, ascending, and a bit a row for those that are not removed. A row that is replaced is removed
+//! the ids of its rows and a bit a row for those that are not removed. A row that is replaced is removed
 //! where it was and added to a new segment, so an id lives at most once.
 //!
 //! A [`Writer`] gathers changes; its commit removes bits, makes a segment of the new rows and folds small segments

@@ -11,11 +11,13 @@ use std::borrow::Cow;
 /// Rows below which a segment of any spec is scanned.
 pub(crate) const SCANNED: usize = 1024;
 
-/// An index whose rows have ids of their own, ascending, and may be removed.
+/// An index whose rows have ids of their own and may be removed.
 pub(crate) struct Segment {
     pub(super) index: Box<dyn Index>,
     /// The id of each row; none where ids are positions.
     ids: Option<Array<u64>>,
+    /// The rows by id; none where ids ascend.
+    order: Option<Array<u32>>,
     /// A bit a row, set while it lives; none where all do.
     live: Option<Array<u64>>,
     /// Rows that live.
@@ -51,17 +53,51 @@ impl Segment {
         Ok(Self::of(index, ids, rows))
     }
 
-    /// An index of `rows` and their `ids`, ascending, as a segment.
-    pub(super) fn of(index: Box<dyn Index>, ids: &[Id], rows: Rows<'_, f32>) -> Self {
-        let positions = ids.iter().zip(0..).all(|(&id, position)| id == position);
-        let ids = (!positions).then(|| Array::copied(ids));
+    /// An index of `rows` and their `ids` as a segment.
+    fn of(index: Box<dyn Index>, ids: &[Id], rows: Rows<'_, f32>) -> Self {
         let kept = (!index.keeps_vectors()).then(|| Array::copied(rows.as_slice()));
-        Self { alive: rows.len(), index, ids, live: None, kept }
+        Self { kept, ..Self::named(index, ids) }
+    }
+
+    /// An index that holds its rows, and their ids, as a segment.
+    fn named(index: Box<dyn Index>, ids: &[Id]) -> Self {
+        let positions = ids.iter().zip(0..).all(|(&id, position)| id == position);
+        let order = (!ids.is_sorted()).then(|| {
+            let mut order: Vec<u32> = (0..ids.len() as u32).collect();
+            order.sort_unstable_by_key(|&row| ids[row as usize]);
+            Array::copied(&order)
+        });
+        Self {
+            alive: ids.len(),
+            index,
+            ids: (!positions).then(|| Array::copied(ids)),
+            order,
+            live: None,
+            kept: None,
+        }
+    }
+
+    /// The segment without all rows but `kept`, ascending, and with `more` rows of the ids `added`; none where it has to
+    /// be made anew.
+    pub(super) fn regrown(
+        &self,
+        maker: &Maker<'_>,
+        kept: &[u32],
+        added: &[Id],
+        more: Rows<'_, f32>,
+    ) -> Option<Self> {
+        if kept.len() + added.len() < SCANNED || self.index.spec() != *maker.spec {
+            return None;
+        }
+        let index = self.index.regrown(kept, more, maker.seed, maker.progress)?;
+        let mut ids: Vec<Id> = kept.iter().filter_map(|&row| self.id(row.into())).collect();
+        ids.extend(added);
+        Some(Self::named(index, &ids))
     }
 
     /// A whole index, whose ids are positions, as a segment.
     pub(super) fn whole(index: Box<dyn Index>) -> Self {
-        Self { alive: index.len(), index, ids: None, live: None, kept: None }
+        Self { alive: index.len(), index, ids: None, order: None, live: None, kept: None }
     }
 
     /// Finds the segment whose sections are given; only sizes are checked.
@@ -71,11 +107,14 @@ impl Segment {
             return Err(sections.damaged("a segment has sizes that cannot be"));
         }
         let words = |kind, len| sections.has(kind).then(|| sections.array(kind, len)).transpose();
+        let order = sections.has(PartKind::IdOrder);
+        let order = order.then(|| sections.array(PartKind::IdOrder, Some(rows))).transpose()?;
         let kept = sections.has(PartKind::KeptRows);
         let kept = kept.then(|| sections.array(PartKind::KeptRows, rows.checked_mul(dim))).transpose()?;
         Ok(Self {
             index: open_index(spec, sections)?,
             ids: words(PartKind::Ids, Some(rows))?,
+            order,
             live: words(PartKind::Live, Some(rows.div_ceil(64)))?,
             alive,
             kept,
@@ -115,9 +154,13 @@ impl Segment {
 
     /// Where the row of an id is, living or not.
     fn find(&self, id: Id) -> Option<usize> {
-        match &self.ids {
-            Some(ids) => ids.binary_search(&id).ok(),
-            None => usize::try_from(id).ok().filter(|&row| row < self.rows()),
+        match (&self.ids, &self.order) {
+            (Some(ids), None) => ids.binary_search(&id).ok(),
+            (Some(ids), Some(order)) => {
+                let at = order.partition_point(|&row| ids.get(row as usize).is_some_and(|&other| other < id));
+                order.get(at).map(|&row| row as usize).filter(|&row| ids.get(row) == Some(&id))
+            }
+            (None, _) => usize::try_from(id).ok().filter(|&row| row < self.rows()),
         }
     }
 
@@ -128,10 +171,12 @@ impl Segment {
 
     /// One more than the highest id.
     pub(super) fn id_bound(&self) -> Id {
-        match &self.ids {
-            Some(ids) => ids.last().map_or(0, |id| id.saturating_add(1)),
-            None => self.rows() as u64,
-        }
+        let Some(ids) = &self.ids else { return self.rows() as u64 };
+        let last = match &self.order {
+            Some(order) => order.last().and_then(|&row| ids.get(row as usize)),
+            None => ids.last(),
+        };
+        last.map_or(0, |id| id.saturating_add(1))
     }
 
     /// Whether its rows can be made into another segment.
@@ -147,7 +192,7 @@ impl Segment {
         }
     }
 
-    /// The ids of the living rows and where these are, ascending.
+    /// The ids of the living rows and where these are, by row.
     pub(super) fn living(&self) -> impl Iterator<Item = (Id, usize)> + '_ {
         (0..self.rows()).filter(|&row| self.lives(row)).filter_map(|row| Some((self.id(row as u64)?, row)))
     }
@@ -155,6 +200,7 @@ impl Segment {
     pub(super) fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = self.index.parts();
         parts.extend(self.ids.as_ref().map(|ids| Part::new(PartKind::Ids, &ids[..])));
+        parts.extend(self.order.as_ref().map(|order| Part::new(PartKind::IdOrder, &order[..])));
         parts.extend(self.live.as_ref().map(|live| Part::new(PartKind::Live, &live[..])));
         parts.extend(self.kept.as_ref().map(|kept| Part::new(PartKind::KeptRows, &kept[..])));
         parts
@@ -162,7 +208,12 @@ impl Segment {
 
     /// Reads ids and bits and says what contradicts what.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.ids.as_ref().is_some_and(|ids| ids.windows(2).any(|pair| pair[0] >= pair[1])) {
+        let by_row: Option<Vec<Id>> = (0..self.rows() as u64).map(|row| self.id(row)).collect();
+        let by_row = by_row.ok_or("a row of a segment has no id")?;
+        let by_order =
+            self.order.as_ref().map(|order| order.iter().map(|&row| by_row.get(row as usize)).collect());
+        let ids: Option<Vec<&Id>> = by_order.unwrap_or_else(|| Some(by_row.iter().collect()));
+        if ids.is_none_or(|ids| ids.windows(2).any(|pair| pair[0] >= pair[1])) {
             return Err("the ids of a segment are not in order".into());
         }
         if (0..self.rows()).filter(|&row| self.lives(row)).count() != self.alive {
@@ -178,7 +229,10 @@ impl Segment {
             (Filter::All, _, Some(live)) => Passing::Filter(Filter::Bitmap(live)),
             (Filter::Ids(ids), ..) => {
                 let rows = ids.iter().filter_map(|&id| self.find_living(id.into()));
-                Passing::Ids(rows.map(|row| row as u32).collect())
+                let mut rows: Vec<u32> = rows.map(|row| row as u32).collect();
+                rows.sort_unstable();
+                rows.dedup();
+                Passing::Ids(rows)
             }
             (Filter::Bitmap(words), None, Some(live)) => {
                 Passing::Bitmap(live.iter().zip(words).map(|(live, word)| live & word).collect())
