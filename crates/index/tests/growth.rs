@@ -412,7 +412,9 @@ fn readers_see_one_commit_at_a_time_while_a_writer_goes_on() {
     std::thread::scope(|scope| {
         let reader = || {
             let (mut last, mut searches) = (0, 0);
-            while !done.load(Ordering::Relaxed) || searches < 50 {
+            loop {
+                // Asked before the index is taken: the last one is then the last commit.
+                let ended = done.load(Ordering::Acquire) && searches >= 50;
                 let opened = latest.now();
                 assert!(opened.generation() >= 1);
                 let rounds: Vec<usize> = (0..3)
@@ -436,8 +438,10 @@ fn readers_see_one_commit_at_a_time_while_a_writer_goes_on() {
                 assert!(rounds.windows(2).all(|pair| pair[0] == pair[1]), "{rounds:?}");
                 last = rounds[0];
                 searches += 1;
+                if ended {
+                    return last;
+                }
             }
-            last
         };
         let readers: Vec<_> = (0..2).map(|_| scope.spawn(reader)).collect();
         for round in 1..=40 {
@@ -445,7 +449,7 @@ fn readers_see_one_commit_at_a_time_while_a_writer_goes_on() {
             writer.update(&ids, Rows::new(&values, DIM).unwrap()).unwrap();
             if round % 10 == 0 { writer.compact(&quiet) } else { writer.commit(&quiet) }.unwrap();
         }
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Release);
         assert!(readers.into_iter().all(|reader| reader.join().unwrap() == 40));
     });
 }
