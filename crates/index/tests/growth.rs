@@ -502,6 +502,13 @@ fn refusals_say_why() {
     assert!(matches!(Writer::open(&path), Err(GrowError::InUse { .. })));
     drop(writer);
     check(&*Writer::open(&path).unwrap().reader().index, &oracle, true, 1);
+    // A file that another program put there is left alone.
+    let mut writer = Writer::open(&path).unwrap();
+    writer.remove(&[1]);
+    let (fresh, other) = started(&folder, "Flat", 25);
+    assert_eq!(fresh, path);
+    assert!(matches!(writer.commit(&quiet), Err(GrowError::Replaced { .. })));
+    check(&*open(&path).unwrap().index, &other, true, 1);
     let missing = Writer::open(&folder.path().join("none")).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read "));
 }

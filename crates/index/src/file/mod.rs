@@ -78,7 +78,7 @@ impl Opened {
         &self.segments
     }
 
-    /// A number above the ids of all rows.
+    /// A number above the ids of all rows, unless the highest that there can be is one of them.
     #[must_use]
     pub fn id_bound(&self) -> Id {
         self.id_bound

@@ -19,6 +19,12 @@ pub enum GrowError {
         /// The file.
         path: PathBuf,
     },
+    /// Another program put another file in the place of the index.
+    #[error("{path} is not the file any more that was opened; open it again")]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error("the disk of {path} is full; the index is as it was: free some space and commit again")]
     Full {

@@ -5,8 +5,9 @@
 //! segments, a row is built into a segment at most `log2(n)` times, and fewer than twice as many rows are scanned as
 //! the largest segment that is scanned holds. A segment of which more than half is removed is made anew.
 //!
-//! A segment without its vectors (codes alone, and what `build` made) stays as it is, and those before it do too.
+//! No segment gets more rows than an index may have. One without its vectors (codes alone, and what `build` made) stays as it is, and those before it do too.
 
+use crate::build::MAX_ROWS;
 use std::ops::Range;
 
 /// What the rule asks about a segment.
@@ -24,7 +25,7 @@ impl Member {
     }
 }
 
-/// Splits segments into runs, each of which becomes one. Those of which no row lives are runs of their own.
+/// Splits segments into runs, each of which becomes one; into as few as can be when `all`.
 pub(super) fn runs(members: &[Member], all: bool) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
     let mut end = members.len();
@@ -33,7 +34,7 @@ pub(super) fn runs(members: &[Member], all: bool) -> Vec<Range<usize>> {
         let mut live = members[start].live;
         while start > 0 && members[start].has_vectors && members[start - 1].has_vectors {
             let before = members[start - 1].live;
-            if !all && before >= 2 * live {
+            if live + before > MAX_ROWS || (!all && before >= 2 * live) {
                 break;
             }
             live += before;
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(runs(&members(&[100, 10, 1]), false), [0..1, 1..2, 2..3]);
         assert_eq!(runs(&members(&[100, 10, 1]), true).first(), Some(&(0..3)));
         assert_eq!(runs(&[], true), []);
+        assert_eq!(runs(&members(&[MAX_ROWS - 10, 10, 1]), true), [0..1, 1..3]);
     }
 
     #[test]

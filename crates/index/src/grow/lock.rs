@@ -11,7 +11,7 @@ const TRIES: usize = 8;
 
 /// A lock on a file, held as long as this lives.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code, reason = "closing it lifts the lock")] File);
+pub(super) struct Lock(File);
 
 impl Lock {
     /// Locks the file at `path`.
@@ -30,6 +30,11 @@ impl Lock {
             }
         }
         Err(GrowError::InUse { path: path.to_path_buf() })
+    }
+
+    /// Whether the file is still the one that `path` names.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_at(&self.0, path)
     }
 
     /// Locks a file that nobody else knows yet.

@@ -231,6 +231,11 @@ impl Writer {
         compact: bool,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Committed, GrowError> {
+        match self.lock.is_at(&self.path) {
+            Ok(true) => {}
+            Ok(false) => return Err(GrowError::Replaced { path: self.path.clone() }),
+            Err(source) => return Err(GrowError::io(self.path.clone(), source)),
+        }
         let next = self.last.next(&self.changes, compact, progress)?;
         let grown = self.last.content(&next, &self.changes, false);
         let alone = self.last.content(&next, &self.changes, true);
