@@ -75,7 +75,7 @@ fn changes_that_cannot_be_are_refused() {
     fs::write(&ids, "1\n2\n").unwrap();
     let add = |words: Vec<std::ffi::OsString>| {
         let fixed = words!["index", "add", &index, "--vectors", &files.queries];
-        fixed.into_iter().map(Into::into).chain(words).collect::<Vec<std::ffi::OsString>>()
+        fixed.into_iter().chain(words).collect::<Vec<_>>()
     };
     bad(1, &["2 ids for the 20 vectors"], add(vec!["--ids".into(), ids.clone().into()]));
     fs::write(&ids, "1\ntwo\n").unwrap();

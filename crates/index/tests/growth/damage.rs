@@ -31,7 +31,7 @@ fn answers(path: &Path) -> Result<Vec<Hit>, OpenError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(30))]
 
     #[test]
     fn no_flipped_byte_of_a_grown_file_goes_unnoticed_or_matters(
@@ -67,7 +67,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Rubbish under hashes that match, as a hostile writer would make it.
     #[test]
