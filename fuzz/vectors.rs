@@ -1,4 +1,6 @@
-//! What all targets do with their bytes.
+//! What targets do with their bytes: `read` with files of vectors, [`seal`] with indexes.
+
+pub mod seal;
 
 use data::vectors::{Format, Select, VectorFile};
 

@@ -9,7 +9,8 @@ use std::fs;
 use std::process::Command;
 
 /// Folders of files to start from, seen from `fuzz/`.
-const SEEDS: [&str; 2] = ["../golden/vectors", "../crates/data/tests/hostile"];
+const SEEDS: [&str; 3] =
+    ["../golden/vectors", "../crates/data/tests/hostile", "../crates/index/tests/golden"];
 
 /// Most memory of a target, MiB, and longest input, bytes: the largest golden file fits.
 const MEMORY: usize = 1024;

@@ -199,6 +199,15 @@ impl From<index::SaveError> for Failure {
     }
 }
 
+impl From<index::GrowError> for Failure {
+    fn from(error: index::GrowError) -> Self {
+        match error {
+            index::GrowError::Open(error) => error.into(),
+            error => Self::new(Code::Failed, error),
+        }
+    }
+}
+
 impl From<index::BuildError> for Failure {
     fn from(error: index::BuildError) -> Self {
         Self::new(Code::Failed, error)

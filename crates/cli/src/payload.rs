@@ -2,7 +2,7 @@
 
 use crate::context::Source;
 use crate::failure::{Code, Failure, Outcome};
-use data::Record;
+use data::{Id, Record};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -22,15 +22,16 @@ pub fn write(source: &Source, records: &[Record]) -> Vec<u8> {
     lines
 }
 
-/// Reads a payload and checks that it has a record for each of `rows` rows.
-pub fn read(bytes: &[u8], rows: usize) -> Outcome<(Source, Vec<Record>)> {
+/// Reads a payload and checks that it has a record for every id below `bound`. There may be more: those of removed
+/// pictures stay, so that the others keep their places.
+pub fn read(bytes: &[u8], bound: Id) -> Outcome<(Source, Vec<Record>)> {
     let damaged =
         |what: String| Failure::message(Code::Corrupt, format!("the index's records cannot be read: {what}"));
     let end = bytes.iter().position(|&b| b == b'\n').ok_or_else(|| damaged("no header line".into()))?;
     let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(e.to_string()))?;
     let records = Record::from_lines(&bytes[end..]).map_err(damaged)?;
-    if records.len() != rows {
-        return Err(damaged(format!("{} records for {rows} rows", records.len())));
+    if (records.len() as u64) < bound {
+        return Err(damaged(format!("{} records for {bound} rows", records.len())));
     }
     Ok((header.source.parse().expect("any text is a source"), records))
 }

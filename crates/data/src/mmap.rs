@@ -9,7 +9,8 @@ use std::ops::Deref;
 ///
 /// Whoever shortens a mapped file in place ends the process that touches what is gone (SIGBUS), and whoever writes
 /// to it changes the bytes under the reader. What this workspace writes it renames into place, which does neither:
-/// the old bytes live on for those who mapped them.
+/// the old bytes live on for those who mapped them. Index files are also appended to, behind all that readers use, and
+/// have two first pages that commits write; those are read from the file, never from a map of it.
 #[derive(Debug)]
 pub struct Map(memmap2::Mmap);
 
@@ -19,7 +20,7 @@ impl Map {
     /// # Errors
     /// What the system refuses: a file system that maps nothing, an address space that is full.
     pub fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: the map is read-only, and our own files are never written in place, see above. Whoever truncates
+        // SAFETY: the map is read-only, and our own files are never written where maps of them are read, see above. Whoever truncates
         // or rewrites a mapped file by other means breaks this, as with every mapped file.
         unsafe { memmap2::Mmap::map(file) }.map(Self)
     }

@@ -44,6 +44,13 @@ impl<T: Pod> Array<T> {
         Self(Source::Owned { values, start })
     }
 
+    /// A copy of `values`.
+    pub(crate) fn copied(values: &[T]) -> Self {
+        let mut array = Self::filled(values.len(), T::zeroed());
+        array.as_mut().copy_from_slice(values);
+        array
+    }
+
     /// The values in `bytes` of `map`; none when the range leaves the map or is not whole, aligned
     /// values.
     pub(crate) fn mapped(map: Arc<Map>, bytes: Range<usize>) -> Option<Self> {

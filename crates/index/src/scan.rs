@@ -80,6 +80,15 @@ impl Index for Scan {
     fn parts(&self) -> Vec<Part<'_>> {
         vec![Part::new(PartKind::Rows, self.vectors.as_slice())]
     }
+
+    fn keeps_vectors(&self) -> bool {
+        true
+    }
+
+    fn vectors(&self) -> Option<Vec<f32>> {
+        let places = 0..self.vectors.len() as u32;
+        self.vectors.unpadded(places)
+    }
 }
 
 /// The rows a scan visits.

@@ -92,7 +92,8 @@ pub enum SearchError {
 /// A built index: immutable rows with a way to find the nearest.
 ///
 /// Distances follow [`Metric`]: smaller is nearer; ties go to the lower id. Ids are the positions of
-/// the rows the index was built from.
+/// the rows the index was built from; in one that grew (see [`Writer`](crate::Writer)) they are the ids that the rows
+/// were added under, in answers as in filters, and may be any numbers.
 pub trait Index: Send + Sync {
     /// How the index was made.
     fn spec(&self) -> Spec;
@@ -103,7 +104,7 @@ pub trait Index: Send + Sync {
     /// How rows are compared.
     fn metric(&self) -> Metric;
 
-    /// Number of rows, never zero.
+    /// Number of rows, never zero but in an index that grew and lost them all.
     fn len(&self) -> usize;
 
     /// Whether there is no row.
@@ -128,6 +129,28 @@ pub trait Index: Send + Sync {
 
     /// The arrays that a file needs to bring the index back.
     fn parts(&self) -> Vec<Part<'_>>;
+
+    /// The index of the rows `kept`, ascending and at least one, with those of `more` behind them, made by going on with
+    /// this one; none where it has to be built anew.
+    fn regrown(
+        &self,
+        _kept: &[u32],
+        _more: Rows<'_, f32>,
+        _seed: u64,
+        _progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Option<Box<dyn Index>> {
+        None
+    }
+
+    /// Whether the index holds its rows as they were given, not their codes alone.
+    fn keeps_vectors(&self) -> bool {
+        false
+    }
+
+    /// The rows as they were given, `len x dim`; none where the index holds their codes alone, or of segments.
+    fn vectors(&self) -> Option<Vec<f32>> {
+        None
+    }
 }
 
 impl dyn Index + '_ {

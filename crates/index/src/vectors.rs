@@ -48,9 +48,33 @@ impl Vectors {
         Self { values, dim }
     }
 
+    /// The rows `kept` in that order, then those of `more`.
+    pub(crate) fn joined(&self, kept: &[u32], more: Option<Rows<'_, f32>>) -> Self {
+        let (dim, stride) = (self.dim, self.stride());
+        let mut values = Array::filled((kept.len() + more.map_or(0, |rows| rows.len())) * stride, 0.0);
+        let (first, last) = values.as_mut().split_at_mut(kept.len() * stride);
+        for (to, &row) in first.chunks_exact_mut(stride).zip(kept) {
+            to.copy_from_slice(&self.values[row as usize * stride..][..stride]);
+        }
+        for (to, row) in last.chunks_exact_mut(stride).zip(more.iter().flat_map(Rows::iter)) {
+            to[..dim].copy_from_slice(row);
+        }
+        Self { values, dim }
+    }
+
     /// Takes rows that are padded already; none when they are not whole.
     pub(crate) fn from_padded(values: Array<f32>, dim: usize) -> Option<Self> {
         (dim > 0 && values.len().is_multiple_of(stride(dim))).then_some(Self { values, dim })
+    }
+
+    /// The rows without padding, the row at each place put where `rows` says; none where it says no row of these.
+    pub(crate) fn unpadded(&self, rows: impl IntoIterator<Item = u32>) -> Option<Vec<f32>> {
+        let mut values = vec![0.0; self.len() * self.dim];
+        for (row, padded) in rows.into_iter().zip(self.values.chunks_exact(self.stride())) {
+            let to = values.get_mut(row as usize * self.dim..(row as usize + 1) * self.dim)?;
+            to.copy_from_slice(&padded[..self.dim]);
+        }
+        Some(values)
     }
 
     /// Values a row, without padding.

@@ -76,10 +76,15 @@ fn by_vectors(
     let mut hits = Hits::default();
     let stats = opened.index.search(rows, request, &mut hits)?;
     if let Some(out) = &args.out {
-        let k = args.k.get().min(opened.index.len());
+        if opened.id_bound() > i32::MAX as u64 {
+            let why =
+                format!("{} holds numbers below 2^31, the index higher ids; leave --out away", out.display());
+            return Err(Failure::message(Code::Failed, why));
+        }
+        let k = args.k.get().min(opened.index.len()).max(1);
         let mut writer = VectorWriter::create(out, Element::I32, k)?;
         for hits in hits.iter() {
-            // An index has fewer than 2^31 rows; -1 stands where fewer were found.
+            // -1 stands where fewer were found.
             let ids = hits.iter().map(|hit| hit.id as i32).chain(std::iter::repeat(-1)).take(k);
             writer.push_bytes(&ids.flat_map(i32::to_le_bytes).collect::<Vec<u8>>())?;
         }
@@ -121,7 +126,7 @@ fn by_pictures(
 ) -> Outcome {
     let model = models::open(model)?;
     opened.provenance.accepts(&*model)?;
-    let (_, records) = payload::read(opened.payload()?, opened.index.len())?;
+    let (_, records) = payload::read(opened.payload()?, opened.id_bound())?;
     let background = model.contract().preprocess.background;
     let mut images = Vec::new();
     for path in &args.pictures {

@@ -77,7 +77,7 @@ fn serve_index(
 ) -> Outcome {
     let opened = index::open(path)?;
     opened.provenance.accepts(&*model)?;
-    let (source, records) = payload::read(opened.payload()?, opened.index.len())?;
+    let (source, records) = payload::read(opened.payload()?, opened.id_bound())?;
     let dataset: Dataset = source.open()?;
     // A pool of its own: this thread is one of the other's, and waits here for as long as the page is served.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build();

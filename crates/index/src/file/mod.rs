@@ -1,141 +1,61 @@
-//! The file of an index: written once, mapped, never changed.
+//! The file of an index: mapped by readers, whole at any moment, never changed where it counts.
 //!
 //! Little-endian; everything starts on a page of 4096 bytes.
 //!
-//! | bytes       | holds                                                                          |
-//! |-------------|--------------------------------------------------------------------------------|
-//! | 0..4096     | superblock A: magic, version, features, sizes, spec, hash of the table, its own |
-//! | 4096..8192  | superblock B: zeros; kept for files that are appended to                       |
-//! | 8192..      | section table: kind, element, offset, length and BLAKE3 of each section        |
-//! | then        | the sections in the order of the table, each padded with zeros                 |
+//! | bytes       | holds                                                                                   |
+//! |-------------|-----------------------------------------------------------------------------------------|
+//! | 0..4096     | superblock A: magic, version, features, sizes, spec, hash of the table, its own           |
+//! | 4096..8192  | superblock B, of every second generation: zeros until the file is appended to           |
+//! | 8192..      | section table: kind, element, offset, length, BLAKE3 and segment of each section        |
+//! | then        | the sections in the order of the table, each padded with zeros                          |
 //!
 //! The superblock's hash covers the table and the table covers the sections, so it names the content.
 //! Opening reads the head, the table, the provenance and the sizes of the rest, however large the
 //! file; [`verify`] reads everything. Searches stay safe on what was not verified.
+//!
+//! A commit (`commit`) appends new sections, the table of all that count, and a copy of the superblock to come; when
+//! that is on the disk it writes the superblock that does not count (`pages`). So the file holds the old index until
+//! the last page is written, and the new one from then on.
 
+mod commit;
+mod disk;
+mod error;
+mod pages;
 mod sections;
 mod superblock;
 
 pub(crate) use sections::Sections;
 pub use sections::{Part, PartKind};
 
+pub(crate) use commit::{Content, Failed, append, repair, replace};
+pub(crate) use disk::{Disk, System};
+pub use error::{OpenError, SaveError};
+
 use crate::graph::Graph;
+use crate::grow::Segmented;
 use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::symqg::Symqg;
-use crate::{Index, Layout, MadeBy, ParseSpecError, Provenance, Spec};
-use data::{Map, write_atomic};
+use crate::{Index, Layout, MadeBy, Provenance, SegmentInfo, Spec};
+use data::{Id, Map, write_atomic};
 use sections::Entry;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use superblock::Superblock;
-use thiserror::Error;
 
 /// Bytes of a page: where superblocks and sections start.
 const PAGE: usize = 4096;
 
-/// Why an index could not be written.
-#[derive(Debug, Error)]
-pub enum SaveError {
-    /// The operating system refused.
-    #[error("cannot write {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The model's hash is no hash.
-    #[error("\"{0}\" is no model hash; 64 hexadecimal digits are needed")]
-    ModelHash(String),
-    /// The contract is for other vectors.
-    #[error("the contract is for {contract} dimensions, the index has {index}")]
-    Dim {
-        /// Values the contract promises.
-        contract: usize,
-        /// Values a row of the index.
-        index: usize,
-    },
-    /// Files are little-endian, this machine is not.
-    #[error("index files need a little-endian machine")]
-    ByteOrder,
-}
-
-/// Why a file is no index that can be used here.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The operating system refused.
-    #[error("cannot read {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The file does not start like an index.
-    #[error("{path} is no index file; `deepembed index build` makes one")]
-    NotAnIndex {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A later program wrote the file.
-    #[error(
-        "{path} has format {major}, this program reads {}; open it with a newer release",
-        superblock::MAJOR
-    )]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// The format found.
-        major: u32,
-    },
-    /// The file uses features that this program lacks.
-    #[error("{path} uses features {bits:#x} that this program lacks; open it with a newer release")]
-    Features {
-        /// The file.
-        path: PathBuf,
-        /// Their bits.
-        bits: u64,
-    },
-    /// The file is shorter or longer than it was written.
-    #[error("{path} has {got} bytes, {want} were written; copy it again")]
-    Length {
-        /// The file.
-        path: PathBuf,
-        /// Bytes found.
-        got: u64,
-        /// Bytes written.
-        want: u64,
-    },
-    /// Bytes changed, or never made sense.
-    #[error("{path} is damaged: {what}; restore it from a copy or build it again")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// The spec line is not understood.
-    #[error("{path} holds an index of an unknown kind: {source}")]
-    Spec {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with the line.
-        source: ParseSpecError,
-    },
-    /// Files are little-endian, this machine is not.
-    #[error("index files need a little-endian machine")]
-    ByteOrder,
-}
-
 /// An index brought back from its file.
 pub struct Opened {
-    /// The index, reading its arrays from the mapped file.
+    /// The index, reading its arrays from the mapped file. A commit that comes later changes nothing of it.
     pub index: Box<dyn Index>,
     /// Where its rows came from.
     pub provenance: Provenance,
+    segments: Vec<SegmentInfo>,
+    id_bound: Id,
     file: Mapped,
 }
 
@@ -146,6 +66,24 @@ impl std::fmt::Debug for Opened {
 }
 
 impl Opened {
+    /// Commits that made the file: 1 for one that never grew.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.file.head.generation
+    }
+
+    /// The segments of an index that grew, the first one first; none of one as it was built.
+    #[must_use]
+    pub fn segments(&self) -> &[SegmentInfo] {
+        &self.segments
+    }
+
+    /// A number above the ids of all rows, unless the highest that there can be is one of them.
+    #[must_use]
+    pub fn id_bound(&self) -> Id {
+        self.id_bound
+    }
+
     /// The bytes that the writer stored beside the index, checked against their hash (which reads
     /// them all: call once and keep them).
     ///
@@ -194,67 +132,72 @@ pub fn save(
         }
     }
     let failed = |source| SaveError::Io { path: path.to_path_buf(), source };
-    let json = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
+    let json = to_json(provenance).map_err(failed)?;
     let mut parts = vec![Part::new(PartKind::Provenance, json.as_slice())];
     parts.extend(index.parts());
     parts.push(Part::new(PartKind::Payload, payload));
-    write_atomic(path, |out| write_file(out, index, &parts)).map_err(failed)
+    let (spec, metric, dim, rows) = (index.spec(), index.metric(), index.dim(), index.len());
+    let content = Content { spec, metric, dim, rows, parts };
+    write_atomic(path, |out| content.write_new(out)).map_err(failed)
 }
 
-/// The whole file.
-fn write_file(out: &mut dyn Write, index: &dyn Index, parts: &[Part<'_>]) -> io::Result<()> {
-    let (table, length) = sections::lay_out(parts, 2 * PAGE);
-    let head = Superblock {
-        spec: index.spec(),
-        metric: index.metric(),
-        dim: index.dim(),
-        rows: index.len(),
-        length,
-        sections: parts.len(),
-        table: *blake3::hash(&table).as_bytes(),
-    };
-    out.write_all(&head.encode())?;
-    for bytes in [&[0; PAGE][..], &table].into_iter().chain(parts.iter().map(|part| part.bytes)) {
-        out.write_all(bytes)?;
-        out.write_all(&[0; PAGE][..bytes.len().next_multiple_of(PAGE) - bytes.len()])?;
-    }
-    Ok(())
+/// A provenance as its section.
+pub(crate) fn to_json(provenance: &Provenance) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec_pretty(provenance)?)
 }
 
 /// A mapped file whose head and table are sound.
-struct Mapped {
+pub(crate) struct Mapped {
     path: PathBuf,
     map: Arc<Map>,
     head: Superblock,
+    /// The page of the head was torn by a crash: it was found in its copy.
+    copied: bool,
     table: Vec<Entry>,
 }
 
 impl Mapped {
-    fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         if cfg!(target_endian = "big") {
             return Err(OpenError::ByteOrder);
         }
         let failed = |source| OpenError::Io { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(failed)?;
-        let not_an_index = || OpenError::NotAnIndex { path: path.to_path_buf() };
-        if file.metadata().map_err(failed)?.len() < 2 * PAGE as u64 {
-            return Err(not_an_index());
-        }
+        let mut file = File::open(path).map_err(failed)?;
+        let pages::Head { superblock: head, copied } = pages::read(path, &mut file)?;
         let map = Arc::new(Map::new(&file).map_err(failed)?);
-        let (a, b) = (&map[..PAGE], &map[PAGE..2 * PAGE]);
-        let head = Superblock::decode(path, a)?;
-        if head.length != map.len() as u64 {
+        if (map.len() as u64) < head.length {
             return Err(OpenError::Length { path: path.into(), got: map.len() as u64, want: head.length });
         }
-        let damaged = |what: &str| OpenError::Damaged { path: path.to_path_buf(), what: what.to_owned() };
-        if b.iter().any(|&byte| byte != 0) {
-            return Err(damaged("the second superblock is not empty"));
+        let table = sections::read_table(&map, &head)
+            .map_err(|what| OpenError::Damaged { path: path.to_path_buf(), what })?;
+        let mapped = Self { path: path.to_path_buf(), map, head, copied, table };
+        if copied {
+            mapped.sections().check_all()?;
         }
-        let table = sections::read_table(&map, 2 * PAGE, &head).map_err(|what| damaged(&what))?;
-        Ok(Self { path: path.to_path_buf(), map, head, table })
+        Ok(mapped)
     }
 
-    fn sections(&self) -> Sections<'_> {
+    pub(crate) fn head(&self) -> &Superblock {
+        &self.head
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The provenance, which must belong to the rows.
+    pub(crate) fn provenance(&self) -> Result<Provenance, OpenError> {
+        let sections = self.sections();
+        let provenance: Provenance = serde_json::from_slice(sections.checked_bytes(PartKind::Provenance)?)
+            .map_err(|error| sections.damaged(&format!("its provenance cannot be read: {error}")))?;
+        let fits = |model: &MadeBy| model.contract.dim == self.head.dim && model.has_hash();
+        if !provenance.model.as_ref().is_none_or(fits) {
+            return Err(sections.damaged("its provenance does not belong to its rows"));
+        }
+        Ok(provenance)
+    }
+
+    pub(crate) fn sections(&self) -> Sections<'_> {
         Sections {
             path: &self.path,
             map: &self.map,
@@ -262,6 +205,7 @@ impl Mapped {
             table: &self.table,
             rows: self.head.rows,
             depth: 0,
+            segment: 0,
         }
     }
 }
@@ -272,16 +216,16 @@ impl Mapped {
 /// When the file cannot be read, is no index, is damaged where this reads it, or needs a newer program.
 pub fn open(path: &Path) -> Result<Opened, OpenError> {
     let file = Mapped::open(path)?;
+    let provenance = file.provenance()?;
     let sections = file.sections();
-    sections.check(PartKind::Provenance)?;
-    let provenance: Provenance = serde_json::from_slice(sections.bytes(PartKind::Provenance)?)
-        .map_err(|error| sections.damaged(&format!("its provenance cannot be read: {error}")))?;
-    let fits = |model: &MadeBy| model.contract.dim == file.head.dim && model.has_hash();
-    if !provenance.model.as_ref().is_none_or(fits) {
-        return Err(sections.damaged("its provenance does not belong to its rows"));
+    if !file.head.segmented {
+        let index = open_index(&file.head.spec, &sections)?;
+        let (segments, id_bound) = (Vec::new(), index.len() as u64);
+        return Ok(Opened { index, provenance, segments, id_bound, file });
     }
-    let index = open_index(&file.head.spec, &sections)?;
-    Ok(Opened { index, provenance, file })
+    let index = Segmented::open(&sections)?;
+    let (segments, id_bound) = (index.infos(), index.id_bound());
+    Ok(Opened { index: Box::new(index), provenance, segments, id_bound, file })
 }
 
 /// The index that `spec` describes, from its sections.
@@ -300,8 +244,16 @@ pub(crate) fn open_index(spec: &Spec, sections: &Sections<'_>) -> Result<Box<dyn
 /// As for [`open`], and when any byte differs from what was written.
 pub fn verify(path: &Path) -> Result<Verified, OpenError> {
     let opened = open(path)?;
+    let Mapped { head, table, copied, .. } = &opened.file;
     let sections = opened.file.sections();
     sections.check_all()?;
-    let hash = blake3::hash(&opened.file.map[..PAGE]).to_hex().to_string();
-    Ok(Verified { bytes: opened.file.map.len() as u64, sections: opened.file.table.len(), hash })
+    if *copied {
+        return Err(sections
+            .damaged("a first page does not match its hash, only its copy does; `index compact` mends it"));
+    }
+    if head.segmented {
+        Segmented::open(&sections)?.check().map_err(|what| sections.damaged(&what))?;
+    }
+    let hash = blake3::hash(&head.encode()).to_hex().to_string();
+    Ok(Verified { bytes: head.length, sections: table.len(), hash })
 }

@@ -61,27 +61,50 @@ pub enum PartKind {
     TreeSplits = 23,
     /// `trees x n` numbers (`u32`): the nodes of a graph in the order of each tree's leaves.
     TreeOrders = 24,
+    /// The segments of an index that grew, as JSON.
+    Segments = 40,
+    /// `n` numbers (`u64`): the id of each row of a segment; absent where ids are positions.
+    Ids = 41,
+    /// A bit a row of a segment (`u64`), set while the row is not removed; absent where all are.
+    Live = 42,
+    /// `n x dim` values (`f32`): the rows of a segment that holds their codes alone; no search reads them.
+    KeptRows = 43,
+    /// `n` numbers (`u32`): the rows of a segment by their ids; absent where these ascend.
+    IdOrder = 44,
 }
 
 /// One array of an index, as its file holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
-    pub(super) kind: PartKind,
-    /// Indexes that the part's own is within.
-    pub(super) depth: u32,
+    /// The kind, and [`WITHIN`] for each index that the part's own is within.
+    pub(super) number: u32,
+    /// Which segment it belongs to, from 1 on; 0 where there are none.
+    pub(super) segment: u32,
     /// Bytes of one value.
     pub(super) element: usize,
     pub(super) bytes: &'a [u8],
+    /// Where it lies in its file, if it came from there.
+    pub(super) found: Option<&'a Entry>,
 }
 
 impl<'a> Part<'a> {
     pub(crate) fn new<T: Pod>(kind: PartKind, values: &'a [T]) -> Self {
-        Self { kind, depth: 0, element: size_of::<T>(), bytes: bytemuck::cast_slice(values) }
+        let bytes = bytemuck::cast_slice(values);
+        Self { number: kind as u32, segment: 0, element: size_of::<T>(), bytes, found: None }
     }
 
     /// The same of an index within another.
     pub(crate) fn within(self) -> Self {
-        Self { depth: self.depth + 1, ..self }
+        Self { number: self.number + WITHIN, ..self }
+    }
+
+    /// The same of a segment.
+    pub(crate) fn of_segment(self, segment: u32) -> Self {
+        Self { segment, ..self }
+    }
+
+    pub(crate) fn is(&self, kind: PartKind) -> bool {
+        self.number == kind as u32
     }
 
     /// Bytes of the array.
@@ -99,62 +122,123 @@ impl<'a> Part<'a> {
 
 /// What the numbers of an index within another are higher by.
 const WITHIN: u32 = 256;
-/// Bytes of an entry: kind and element (u32), offset and length (u64), hash, zeros.
+/// Bytes of an entry: kind and element (u32), offset and length (u64), hash, segment (u32), zeros.
 const ENTRY: usize = 64;
 
 /// A section's entry of the table.
-pub(super) struct Entry {
-    kind: u32,
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    number: u32,
+    segment: u32,
     element: usize,
     bytes: Range<usize>,
     hash: [u8; 32],
 }
 
-/// The table of a file whose table starts at `start`, and the file's length.
+impl Entry {
+    /// The entry of a part that lies at `start`. The hash of one that came from a file is the file's: bytes that were
+    /// damaged there must not be taken for whole here.
+    fn of(part: &Part<'_>, start: usize) -> Self {
+        Self {
+            number: part.number,
+            segment: part.segment,
+            element: part.element,
+            bytes: start..start + part.bytes.len(),
+            hash: part.found.map_or_else(|| *blake3::hash(part.bytes).as_bytes(), |entry| entry.hash),
+        }
+    }
+
+    fn encode(&self, table: &mut Vec<u8>) {
+        table.extend(self.number.to_le_bytes());
+        table.extend((self.element as u32).to_le_bytes());
+        table.extend((self.bytes.start as u64).to_le_bytes());
+        table.extend((self.bytes.len() as u64).to_le_bytes());
+        table.extend(self.hash);
+        table.extend(self.segment.to_le_bytes());
+        table.extend([0; 4]);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (number, element) = (u32_at(bytes, 0), u32_at(bytes, 4) as usize);
+        let start = usize::try_from(u64_at(bytes, 8)).ok()?;
+        let end = start.checked_add(usize::try_from(u64_at(bytes, 16)).ok()?)?;
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&bytes[24..56]);
+        Some(Self { number, segment: u32_at(bytes, 56), element, bytes: start..end, hash })
+    }
+}
+
+/// The table of a new file whose table starts at `start`, and the file's length.
 pub(super) fn lay_out(parts: &[Part<'_>], start: usize) -> (Vec<u8>, u64) {
     let mut table = Vec::with_capacity(parts.len() * ENTRY);
     let mut offset = start + (parts.len() * ENTRY).next_multiple_of(PAGE);
     for part in parts {
-        table.extend((part.kind as u32 + WITHIN * part.depth).to_le_bytes());
-        table.extend((part.element as u32).to_le_bytes());
-        table.extend((offset as u64).to_le_bytes());
-        table.extend((part.bytes.len() as u64).to_le_bytes());
-        table.extend(blake3::hash(part.bytes).as_bytes());
-        table.extend([0; 8]);
+        Entry::of(part, offset).encode(&mut table);
         offset += part.bytes.len().next_multiple_of(PAGE);
     }
     (table, offset as u64)
 }
 
-/// Reads the table; sections must follow each other to the end of the file, so none can overlap or
-/// leave it. Gives what is wrong otherwise.
-pub(super) fn read_table(map: &Map, start: usize, head: &Superblock) -> Result<Vec<Entry>, String> {
-    let length = head.sections * ENTRY;
-    let table = map.get(start..start + length).ok_or("its section table is cut off")?;
+/// What a commit adds to a file of `end` bytes.
+pub(super) struct Addition<'a> {
+    /// New parts and where they go.
+    pub(super) parts: Vec<(u64, &'a [u8])>,
+    pub(super) table: Vec<u8>,
+    pub(super) table_start: u64,
+    /// Bytes of the file then; the last page of them is for a copy of the superblock.
+    pub(super) length: u64,
+}
+
+/// Places parts that are not in the file yet behind its `end`, then the table of all.
+pub(super) fn add_to<'a>(parts: &[Part<'a>], end: u64) -> Addition<'a> {
+    let mut offset = end as usize;
+    let (mut table, mut added) = (Vec::with_capacity(parts.len() * ENTRY), Vec::new());
+    for part in parts {
+        if let Some(entry) = part.found {
+            Entry::of(part, entry.bytes.start).encode(&mut table);
+        } else {
+            Entry::of(part, offset).encode(&mut table);
+            added.push((offset as u64, part.bytes));
+            offset += part.bytes.len().next_multiple_of(PAGE);
+        }
+    }
+    let length = offset + table.len().next_multiple_of(PAGE) + PAGE;
+    Addition { parts: added, table, table_start: offset as u64, length: length as u64 }
+}
+
+/// Reads the table. Sections cannot overlap each other or the pages of the head, nor leave the file; without
+/// segments they follow each other to its end. Gives what is wrong otherwise.
+pub(super) fn read_table(map: &Map, head: &Superblock) -> Result<Vec<Entry>, String> {
+    let start = usize::try_from(head.table_start).unwrap_or(usize::MAX);
+    let bytes = start..start.saturating_add(head.sections * ENTRY);
+    let table = map.get(bytes.clone()).ok_or("its section table is cut off")?;
     if blake3::hash(table).as_bytes() != &head.table {
         return Err("its section table does not match its hash".into());
     }
-    let mut expected = start + length.next_multiple_of(PAGE);
-    require_zeros(map, start + length..expected)?;
-    let mut entries: Vec<Entry> = Vec::with_capacity(head.sections);
-    for entry in table.chunks_exact(ENTRY) {
-        let (kind, element) = (u32_at(entry, 0), u32_at(entry, 4) as usize);
-        let (offset, length) = (u64_at(entry, 8), u64_at(entry, 16));
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let end = expected.checked_add(length).filter(|&end| end <= map.len());
-        let (Some(end), true) = (end, offset == expected as u64) else {
-            return Err(format!("section {kind} does not lie within the file"));
-        };
-        if entries.iter().any(|other| other.kind == kind) {
-            return Err(format!("section {kind} occurs twice"));
-        }
-        let mut hash = [0; 32];
-        hash.copy_from_slice(&entry[24..56]);
-        entries.push(Entry { kind, element, bytes: expected..end, hash });
-        expected = end.next_multiple_of(PAGE);
+    let entries: Option<Vec<Entry>> = table.chunks_exact(ENTRY).map(Entry::decode).collect();
+    let entries = entries.ok_or("a section ends nowhere")?;
+    let mut names: Vec<_> = entries.iter().map(|entry| (entry.segment, entry.number)).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("section {} occurs twice", pair[0].1));
     }
-    if expected != map.len() {
-        return Err("its sections do not fill the file".into());
+    let mut places: Vec<_> = entries.iter().map(|entry| (entry.bytes.clone(), entry.number)).collect();
+    places.push((bytes, 0));
+    places.sort_by_key(|(bytes, _)| (bytes.start, bytes.end));
+    let mut expected = 2 * PAGE;
+    for (bytes, number) in &places {
+        let whole = bytes.start.is_multiple_of(PAGE) && bytes.end as u64 <= head.length;
+        let follows = bytes.start == expected || (head.segmented && bytes.start > expected);
+        if !(whole && follows) {
+            return Err(format!("section {number} does not lie where it may"));
+        }
+        expected = bytes.end.next_multiple_of(PAGE);
+    }
+    if !head.segmented {
+        require_zeros(map, start + table.len()..(start + table.len()).next_multiple_of(PAGE))?;
+        if expected as u64 != head.length {
+            return Err("its sections do not fill the file".into());
+        }
     }
     Ok(entries)
 }
@@ -176,12 +260,19 @@ pub(crate) struct Sections<'a> {
     /// Rows of the index whose sections are looked for, and the indexes that it is within.
     pub(super) rows: usize,
     pub(super) depth: u32,
+    /// The segment whose sections are looked for.
+    pub(super) segment: u32,
 }
 
 impl<'a> Sections<'a> {
     /// The sections of the index of `rows` rows within this one.
     pub(crate) fn within(&self, rows: usize) -> Self {
         Self { rows, depth: self.depth + 1, ..*self }
+    }
+
+    /// The sections of a segment of `rows` rows.
+    pub(crate) fn of_segment(&self, segment: u32, rows: usize) -> Self {
+        Self { segment, rows, depth: 0, ..*self }
     }
 
     /// The error that the file is damaged.
@@ -218,6 +309,11 @@ impl<'a> Sections<'a> {
             return Err(self.damaged(&format!("its code is {found} of {} values", codec.dim())));
         }
         Ok(codec)
+    }
+
+    /// The superblock of the file.
+    pub(crate) fn head(&self) -> &'a Superblock {
+        self.head
     }
 
     /// How the rows are compared.
@@ -268,7 +364,7 @@ impl<'a> Sections<'a> {
         self.check_entry(self.entry(kind)?)
     }
 
-    /// Compares all sections with their hashes, and the space between them with zeros.
+    /// Compares all sections with their hashes, and the space behind each with zeros.
     pub(crate) fn check_all(&self) -> Result<(), OpenError> {
         for entry in self.table {
             self.check_entry(entry)?;
@@ -278,16 +374,41 @@ impl<'a> Sections<'a> {
         Ok(())
     }
 
+    /// Compares all sections of the segment with their hashes.
+    pub(crate) fn check_segment(&self) -> Result<(), OpenError> {
+        self.table
+            .iter()
+            .filter(|entry| entry.segment == self.segment)
+            .try_for_each(|entry| self.check_entry(entry))
+    }
+
+    /// The sections of the segment, as they lie in the file.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'a>> + use<'a> {
+        let (map, segment): (&'a Map, _) = (self.map, self.segment);
+        self.table.iter().filter(move |entry| entry.segment == segment).map(move |entry| Part {
+            number: entry.number,
+            segment,
+            element: entry.element,
+            bytes: &map[entry.bytes.clone()],
+            found: Some(entry),
+        })
+    }
+
+    /// Whether the segment has such a section.
+    pub(crate) fn has(&self, kind: PartKind) -> bool {
+        self.entry(kind).is_ok()
+    }
+
     fn check_entry(&self, entry: &Entry) -> Result<(), OpenError> {
         if blake3::hash(&self.map[entry.bytes.clone()]).as_bytes() != &entry.hash {
-            return Err(self.damaged(&format!("section {} does not match its hash", entry.kind)));
+            return Err(self.damaged(&format!("section {} does not match its hash", entry.number)));
         }
         Ok(())
     }
 
     fn entry(&self, kind: PartKind) -> Result<&'a Entry, OpenError> {
         let number = kind as u32 + WITHIN * self.depth;
-        let entry = self.table.iter().find(|entry| entry.kind == number);
+        let entry = self.table.iter().find(|entry| entry.number == number && entry.segment == self.segment);
         entry.ok_or_else(|| self.damaged(&format!("it has no {kind:?}")))
     }
 }

@@ -1,9 +1,10 @@
-//! The first page of a file.
+//! A superblock: the page that names all the rest.
 
 use super::{OpenError, PAGE};
 use crate::build::MAX_ROWS;
 use crate::{ParseSpecError, Spec};
 use data::Metric;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// The format that this program writes and reads.
@@ -25,7 +26,7 @@ mod at {
     pub const BYTE_ORDER: usize = 16;
     pub const METRIC: usize = 20;
     /// Features without which the file must not be read; then those without which it must not be
-    /// written, and those that may be ignored. None exists yet.
+    /// written, and those that may be ignored.
     pub const REQUIRED: usize = 24;
     pub const GENERATION: usize = 48;
     pub const LENGTH: usize = 56;
@@ -35,18 +36,32 @@ mod at {
     pub const TABLE: usize = 88;
     pub const SPEC_LENGTH: usize = 120;
     pub const SPEC: usize = 128;
+    /// Where the table starts, of files of segments.
+    pub const TABLE_START: usize = SPEC + super::SPEC;
 }
 
-/// What the first page says.
-pub(super) struct Superblock {
+/// The feature of files of segments: the table lies anywhere, and so do the sections.
+const SEGMENTS: u64 = 1;
+/// Most sections of a file without segments, and of one with them.
+const SECTIONS: [usize; 2] = [64, 1 << 16];
+
+/// What a superblock says.
+#[derive(Clone)]
+pub(crate) struct Superblock {
     pub spec: Spec,
     pub metric: Metric,
     /// Values a row.
     pub dim: usize,
-    /// Number of rows.
+    /// Number of rows; of segments, those that live.
     pub rows: usize,
-    /// Bytes of the whole file.
+    /// Whether the file holds segments.
+    pub segmented: bool,
+    /// Commits that made the file, the first among them.
+    pub generation: u64,
+    /// Bytes of the file; what lies beyond is left over from a commit that did not end.
     pub length: u64,
+    /// Where the section table starts.
+    pub table_start: u64,
     /// Entries of the section table.
     pub sections: usize,
     /// BLAKE3 of the section table.
@@ -67,7 +82,11 @@ impl Superblock {
         put(at::MINOR, &MINOR.to_le_bytes());
         put(at::BYTE_ORDER, &BYTE_ORDER.to_le_bytes());
         put(at::METRIC, &metric.to_le_bytes());
-        put(at::GENERATION, &1u64.to_le_bytes());
+        if self.segmented {
+            put(at::REQUIRED, &SEGMENTS.to_le_bytes());
+            put(at::TABLE_START, &self.table_start.to_le_bytes());
+        }
+        put(at::GENERATION, &self.generation.to_le_bytes());
         put(at::LENGTH, &self.length.to_le_bytes());
         put(at::ROWS, &(self.rows as u64).to_le_bytes());
         put(at::DIM, &(self.dim as u64).to_le_bytes());
@@ -91,12 +110,13 @@ impl Superblock {
             return Err(OpenError::Version { path: path.to_path_buf(), major });
         }
         if blake3::hash(&page[..HASH]).as_bytes() != &page[HASH..] {
-            return Err(damaged("its first page does not match its hash"));
+            return Err(damaged("a superblock does not match its hash"));
         }
         let bits = u64_at(page, at::REQUIRED);
-        if bits != 0 {
-            return Err(OpenError::Features { path: path.to_path_buf(), bits });
+        if bits & !SEGMENTS != 0 {
+            return Err(OpenError::Features { path: path.to_path_buf(), bits: bits & !SEGMENTS });
         }
+        let segmented = bits & SEGMENTS != 0;
         let metric = match u32_at(page, at::METRIC) {
             0 => Metric::L2,
             1 => Metric::Dot,
@@ -109,19 +129,25 @@ impl Superblock {
             .ok_or_else(|| damaged("its spec is no line of text"))?
             .parse()
             .map_err(|source: ParseSpecError| OpenError::Spec { path: path.to_path_buf(), source })?;
-        let number = |at, most: usize| {
-            let value = usize::try_from(u64_at(page, at)).ok()?;
-            (1..=most).contains(&value).then_some(value)
+        let number = |at, range: RangeInclusive<usize>| {
+            usize::try_from(u64_at(page, at)).ok().filter(|value| range.contains(value))
         };
         let sound = u32_at(page, at::BYTE_ORDER) == BYTE_ORDER;
-        let sizes =
-            (number(at::ROWS, MAX_ROWS), number(at::DIM, u32::MAX as usize), number(at::SECTIONS, 64));
+        // Segments have rows of their own, and all may have been removed.
+        let rows = if segmented { 0..=usize::MAX } else { 1..=MAX_ROWS };
+        let sizes = (
+            number(at::ROWS, rows),
+            number(at::DIM, 1..=u32::MAX as usize),
+            number(at::SECTIONS, 1..=SECTIONS[usize::from(segmented)]),
+        );
         let (true, (Some(rows), Some(dim), Some(sections))) = (sound, sizes) else {
-            return Err(damaged("its first page holds sizes that cannot be"));
+            return Err(damaged("a superblock holds sizes that cannot be"));
         };
         let mut table = [0; 32];
         table.copy_from_slice(&page[at::TABLE..at::TABLE + 32]);
-        Ok(Self { spec, metric, dim, rows, length: u64_at(page, at::LENGTH), sections, table })
+        let (generation, length) = (u64_at(page, at::GENERATION), u64_at(page, at::LENGTH));
+        let table_start = if segmented { u64_at(page, at::TABLE_START) } else { 2 * PAGE as u64 };
+        Ok(Self { spec, metric, dim, rows, segmented, generation, length, table_start, sections, table })
     }
 }
 

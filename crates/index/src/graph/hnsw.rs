@@ -14,7 +14,7 @@ use crate::spec::HnswSpec;
 use kernels::SplitMix64;
 
 /// No node is higher; with two links a node, one in 65,536 would be.
-const MAX_LEVEL: u32 = 16;
+pub(super) const MAX_LEVEL: u32 = 16;
 
 impl HnswSpec {
     pub(super) fn widths(self) -> Widths {
@@ -41,19 +41,19 @@ impl Rule for HnswSpec {
 
 /// Links every row.
 pub(super) fn build(site: &Site<'_>, spec: HnswSpec) -> Links {
-    let mut links = unlinked(spec, site.len(), site.seed);
+    let mut links = unlinked(spec, site.len(), |id| draw_level(spec, site.seed, id as u64));
     insert_all(site, &spec, &mut links);
     links
 }
 
-/// Empty lists for nodes whose levels are drawn from the seed: level `l` or more with chance `M^-l`.
-fn unlinked(shape: HnswSpec, n: usize, seed: u64) -> Links {
+/// Empty lists for `n` nodes, each of which reaches the level that `level` says.
+pub(super) fn unlinked(shape: HnswSpec, n: usize, level: impl Fn(usize) -> u32) -> Links {
     let mut starts = Array::filled(n + 1, 0u32);
     let mut lists = 0;
     for (id, start) in starts.as_mut().iter_mut().enumerate() {
         *start = lists;
         if id < n {
-            lists += draw_level(shape, seed, id as u64);
+            lists += level(id);
         }
     }
     Links {
@@ -69,8 +69,9 @@ fn unlinked(shape: HnswSpec, n: usize, seed: u64) -> Links {
     }
 }
 
-/// `floor(-ln u / ln M)` by comparisons: a logarithm may differ between machines in its last bit.
-fn draw_level(shape: HnswSpec, seed: u64, id: u64) -> u32 {
+/// The level of a node, drawn from the seed: `l` or more with chance `M^-l`. This is `floor(-ln u / ln M)` by
+/// comparisons: a logarithm may differ between machines in its last bit.
+pub(super) fn draw_level(shape: HnswSpec, seed: u64, id: u64) -> u32 {
     let u = SplitMix64::named(seed, id).unit();
     let step = 1.0 / shape.links() as f64;
     let (mut level, mut share) = (0, step);

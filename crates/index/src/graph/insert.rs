@@ -36,8 +36,13 @@ pub(super) trait Rule: Sync {
 
 /// Links every row; `links` has empty lists.
 pub(super) fn insert_all(site: &Site<'_>, rule: &impl Rule, links: &mut Links) {
+    insert_from(site, rule, links, 0);
+}
+
+/// Links the rows from `first` on, whose lists are empty, to each other and to those before.
+pub(super) fn insert_from(site: &Site<'_>, rule: &impl Rule, links: &mut Links, first: usize) {
     let n = site.len();
-    for start in (0..n).step_by(ROUND) {
+    for start in (first..n).step_by(ROUND) {
         let round = start..(start + ROUND).min(n);
         let frozen = &*links;
         let own: Vec<Vec<Vec<u32>>> = round

@@ -7,7 +7,7 @@
 //! Files: `spec` holds the words; `links` the lists, `points` what nodes hold, `walk` searches, `pool` keeps candidates;
 //! `hnsw`, `nsw`, `knng`, `efanna`, `nsg` and `vamana` build, out of `insert` (rounds of insertion), `descent` (nearest
 //! neighbours), `trees`, `prune` (links in different directions), `back` (links answered), `repair` (every node
-//! reachable) and `order` (numbering); `site` is what builders work with. This one answers requests.
+//! reachable), `regrow` (rows leave and come) and `order` (numbering); `site` is what builders work with. This one answers requests.
 
 mod back;
 mod descent;
@@ -22,6 +22,7 @@ mod order;
 mod points;
 mod pool;
 mod prune;
+mod regrow;
 mod repair;
 mod site;
 mod spec;
@@ -34,7 +35,7 @@ mod walk;
 pub use spec::{FlatGraphSpec, GraphBuilder, GraphShape, GraphSpec};
 
 use crate::array::Array;
-use crate::build::BuildError;
+use crate::build::{BuildError, MAX_ROWS};
 use crate::distance::Distance;
 use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::lists::{Finer, sample};
@@ -48,6 +49,7 @@ use links::{Links, Widths};
 use points::{Near, Points, Trained};
 use pool::{Candidate, Pools, Scratch};
 use rayon::prelude::*;
+use regrow::Regrow;
 use site::Site;
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
@@ -432,5 +434,53 @@ impl Index for Graph {
         parts.extend(self.ids.as_ref().map(|ids| Part::new(PartKind::NodeIds, &ids[..])));
         parts.extend(self.finer.iter().flat_map(Finer::parts));
         parts
+    }
+
+    fn regrown(
+        &self,
+        kept: &[u32],
+        more: Rows<'_, f32>,
+        seed: u64,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Option<Box<dyn Index>> {
+        let (GraphShape::Hnsw(shape), Points::Rows(vectors)) = (self.spec.shape, &self.points) else {
+            return None;
+        };
+        if kept.is_empty() || kept.len() + more.len() > MAX_ROWS {
+            return None;
+        }
+        let regrow = Regrow { shape, metric: self.metric, seed, progress };
+        let left = (kept.len() < self.len()).then(|| regrow.without(vectors, &self.links, kept));
+        let (vectors, links) =
+            left.as_ref().map_or((vectors, &self.links), |(vectors, links)| (vectors, links));
+        let (vectors, links) = regrow.with(vectors, links, more);
+        Some(Box::new(Self {
+            spec: self.spec.clone(),
+            metric: self.metric,
+            dim: self.dim,
+            points: Points::Rows(vectors),
+            links,
+            starts: Starts::Entry,
+            ids: None,
+            node_of: OnceLock::new(),
+            finer: None,
+            pools: Pools::default(),
+        }))
+    }
+
+    fn keeps_vectors(&self) -> bool {
+        matches!(self.points, Points::Rows(_))
+            || self.finer.as_ref().is_some_and(|finer| finer.rows().is_some())
+    }
+
+    fn vectors(&self) -> Option<Vec<f32>> {
+        let rows = match &self.points {
+            Points::Rows(rows) => rows,
+            Points::Codes { .. } => self.finer.as_ref()?.rows()?,
+        };
+        match &self.ids {
+            Some(ids) => rows.unpadded(ids.iter().copied()),
+            None => rows.unpadded(0..self.links.len() as u32),
+        }
     }
 }

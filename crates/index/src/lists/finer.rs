@@ -93,6 +93,14 @@ impl Finer {
         }
     }
 
+    /// The rows, where they are as they were given.
+    pub(crate) fn rows(&self) -> Option<&Vectors> {
+        match self {
+            Self::Rows(rows) => Some(rows),
+            Self::Codes { .. } => None,
+        }
+    }
+
     /// The `k` nearest of `rows`; `place_of` tells where a row lies.
     pub(super) fn nearest(
         &self,

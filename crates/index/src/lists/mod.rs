@@ -178,6 +178,12 @@ impl Lists {
         self.spec.cells.as_ref().is_some_and(|cells| cells.residual)
     }
 
+    /// Whether codes are the rows themselves.
+    fn codes_are_rows(&self) -> bool {
+        let quant::Spec { changes, code } = &self.spec.code;
+        changes.is_empty() && matches!(code, quant::codes::Code::Full(_)) && !self.residual()
+    }
+
     /// Answers for a block of queries.
     fn answer(&self, queries: Rows<'_, f32>, plan: &Plan<'_>) -> Result<Answers, SearchError> {
         let mut stats = Stats::default();
@@ -428,5 +434,24 @@ impl Index for Lists {
         parts.extend(self.terms.iter().map(|terms| Part::new(PartKind::ListTerms, &terms[..])));
         parts.extend(self.finer.iter().flat_map(Finer::parts));
         parts
+    }
+
+    fn keeps_vectors(&self) -> bool {
+        self.codes_are_rows() || self.finer.as_ref().is_some_and(|finer| finer.rows().is_some())
+    }
+
+    fn vectors(&self) -> Option<Vec<f32>> {
+        if let Some(rows) = self.finer.as_ref().and_then(Finer::rows) {
+            return rows.unpadded(self.places.ids.iter().copied());
+        }
+        if !self.codes_are_rows() {
+            return None;
+        }
+        let mut values = vec![0.0; self.len() * self.dim];
+        let codes = self.places.codes.chunks_exact(self.codec.code_len());
+        for (&id, code) in self.places.ids.iter().zip(codes) {
+            self.codec.decode(code, values.chunks_exact_mut(self.dim).nth(id as usize)?);
+        }
+        Some(values)
     }
 }

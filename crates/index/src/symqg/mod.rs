@@ -363,4 +363,13 @@ impl Index for Symqg {
     fn parts(&self) -> Vec<Part<'_>> {
         vec![Part::new(PartKind::FusedFrame, &self.frame), Part::new(PartKind::FusedRows, &self.words)]
     }
+
+    fn keeps_vectors(&self) -> bool {
+        true
+    }
+
+    fn vectors(&self) -> Option<Vec<f32>> {
+        let rows = self.words.chunks_exact(self.shape.stride());
+        Some(rows.flat_map(|row| self.shape.floats(row)[..self.shape.dim].to_vec()).collect())
+    }
 }

@@ -1,6 +1,11 @@
-//! `deepembed index build|eval|info|verify`.
+//! `deepembed index build|add|remove|merge|compact|eval|info|verify`.
 
+mod add;
+mod compact;
 mod evaluate;
+mod growth;
+mod merge;
+mod remove;
 
 use crate::context::{Context, Source};
 use crate::failure::{Failure, Outcome};
@@ -19,6 +24,15 @@ pub enum Args {
     /// Embed pictures and index the vectors, or index vectors from a file.
     #[command(after_help = BUILD_EXAMPLES)]
     Build(Build),
+    /// Add vectors to an index of vectors, or replace some.
+    #[command(after_help = ADD_EXAMPLE)]
+    Add(add::Args),
+    /// Remove rows from an index by their ids.
+    Remove(remove::Args),
+    /// Put the rows of several indexes into a new one, under their ids.
+    Merge(merge::Args),
+    /// Write an index anew without what was removed or replaced, as one segment.
+    Compact(compact::Args),
     /// Measure recall and speed of an index of vectors, at one effort or several.
     #[command(after_help = EVAL_EXAMPLE)]
     Eval(evaluate::Args),
@@ -64,6 +78,10 @@ const BUILD_EXAMPLES: &str = "Examples:\n  \
     deepembed index build --data photos/ --out photos.index\n  \
     deepembed index build --vectors base.fvecs --spec 'IVF4096,PQ64x4fs,Refine(Flat)' --out base.index";
 
+const ADD_EXAMPLE: &str = "Examples:\n  \
+    deepembed index add base.index --vectors more.fvecs\n  \
+    deepembed index add base.index --vectors changed.npy --ids changed.txt --update";
+
 const EVAL_EXAMPLE: &str = "Example:\n  \
     deepembed index eval --index base.index --queries query.fvecs --ground-truth truth.ivecs --probes 8,16,32";
 
@@ -73,6 +91,10 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             Some(path) => build_vectors(context, args, path),
             None => build_pictures(context, args),
         },
+        Args::Add(args) => add::run(context, args),
+        Args::Remove(args) => remove::run(context, args),
+        Args::Merge(args) => merge::run(context, args),
+        Args::Compact(args) => compact::run(context, args),
         Args::Eval(args) => evaluate::run(context, args),
         Args::Info { index } => {
             let opened = index::open(index)?;
@@ -80,7 +102,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             let model = provenance.model.as_ref();
             let (source, records) = match model {
                 Some(_) => {
-                    let (source, records) = payload::read(opened.payload()?, opened.index.len())?;
+                    let (source, records) = payload::read(opened.payload()?, opened.id_bound())?;
                     (source.to_string(), records)
                 }
                 None => (String::from_utf8_lossy(opened.payload()?).into_owned(), Vec::new()),
@@ -96,14 +118,22 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
                 "data": source,
                 "data_hash": provenance.data_hash,
                 "seed": provenance.seed,
+                "generation": opened.generation(),
+                "segments": opened.segments(),
                 "first": records.first(),
             });
-            let shown = |(key, value): &(&String, &serde_json::Value)| *key != "first" && !value.is_null();
+            let shown = |(key, value): &(&String, &serde_json::Value)| {
+                !["first", "segments"].contains(&key.as_str()) && !value.is_null()
+            };
             let fields = value.as_object().expect("an object").iter().filter(shown);
             let line = |(key, value): (&String, &serde_json::Value)| {
                 format!("{key:13} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
             };
-            let text = fields.map(line).collect::<Vec<_>>().join("\n");
+            let mut lines = fields.map(line).collect::<Vec<_>>();
+            if !opened.segments().is_empty() {
+                lines.push(format!("{:13} {}", "segments", growth::list(opened.segments())));
+            }
+            let text = lines.join("\n");
             Ok(context.talk.result(&value, text)?)
         }
         Args::Verify { index } => {
