@@ -201,7 +201,10 @@ impl From<index::SaveError> for Failure {
 
 impl From<index::BuildError> for Failure {
     fn from(error: index::BuildError) -> Self {
-        Self::new(Code::Failed, error)
+        match error {
+            index::BuildError::Cancelled => Self::interrupted(),
+            error => Self::new(Code::Failed, error),
+        }
     }
 }
 

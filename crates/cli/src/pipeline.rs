@@ -7,12 +7,12 @@ use crate::run_folder::{RunFolder, peak_memory};
 use crate::{payload, write_up};
 use data::{DataReport, Dataset, Embed, Metric, PixelEmbed, Record, Rows, Split};
 use eval::report::IndexFacts;
-use index::{Effort, Index, MadeBy, Provenance, Request, Spec};
+use index::{Effort, Index, MadeBy, Phase, Provenance, Request, Spec, Watch};
 use neural::{Event, Model, Recipe, Session, Trained};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Answers per query in the index's own measure.
@@ -342,14 +342,21 @@ pub fn build_index(
 ) -> Outcome<Box<dyn Index>> {
     context.talk.say(format!("{:28} {spec} over {} vectors", "indexing", rows.len()));
     let bar = Mutex::new(context.talk.bar("indexing", rows.len()));
-    let progress = |done, all| {
+    let phase = Mutex::new(None);
+    let progress = |now: Phase, done, all| {
         // Told from one thread; a bar alone could not be lent to a builder that has several.
-        if let Ok(bar) = bar.lock() {
-            bar.set(done, all, "");
+        let (Ok(mut bar), Ok(mut phase)) = (bar.lock(), phase.lock()) else { return };
+        if phase.replace(now) != Some(now) {
+            // Each phase has a speed of its own, so each has a bar, and tells the time that it will take.
+            *bar = context.talk.bar(&format!("indexing: {now}"), all);
         }
+        bar.set(done, all, "");
     };
-    let index = index::build(spec, rows, metric, context.seed, &progress)?;
-    bar.into_inner().unwrap_or_else(PoisonError::into_inner).finish("built");
+    let watch = Watch { stop: &context.stop, progress: &progress };
+    let start = Instant::now();
+    let index = index::build(spec, rows, metric, context.seed, &watch)?;
+    drop(bar);
+    context.talk.say(format!("{:28} built ({:.1} s)", "indexing", start.elapsed().as_secs_f64()));
     Ok(index)
 }
 
@@ -385,7 +392,7 @@ fn measure_index(
     rows: Rows<'_, f32>,
     queries: Rows<'_, f32>,
 ) -> Outcome<IndexFacts> {
-    let exact = index::build(&Spec::FLAT, rows, index.metric(), context.seed, &|_, _| {})?;
+    let exact = index::build(&Spec::FLAT, rows, index.metric(), context.seed, &Watch::none())?;
     let recall = index::recall(index, &*exact, queries, INDEX_K, Effort::default())?;
     let (mut hits, mut asked) = (data::Hits::default(), 0);
     let start = Instant::now();

@@ -21,6 +21,7 @@ mod search;
 mod spec;
 mod symqg;
 mod vectors;
+mod watch;
 
 pub use build::{BuildError, build};
 pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
@@ -31,3 +32,4 @@ pub use range::{Ending, Within};
 pub use recall::recall;
 pub use search::{Effort, Index, Request, SearchError, Stats};
 pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Partition, Spec, SymqgSpec};
+pub use watch::{Phase, Watch};

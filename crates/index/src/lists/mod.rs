@@ -25,11 +25,13 @@ mod sieve;
 pub(crate) mod spec;
 mod visit;
 
+use crate::Watch;
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, ListsSpec, Spec};
+pub(crate) use build::encode_rows;
 use coarse::Coarse;
 pub(crate) use coarse::sample;
 use data::{Hit, Hits, Metric, Rows};
@@ -118,9 +120,9 @@ impl Lists {
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
-        build::build(spec, rows, metric, seed, progress)
+        build::build(spec, rows, metric, seed, watch)
     }
 
     pub(crate) fn open(spec: &ListsSpec, sections: &Sections<'_>) -> Result<Self, OpenError> {
