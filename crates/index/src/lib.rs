@@ -20,6 +20,7 @@ mod scan;
 mod search;
 mod spec;
 mod symqg;
+pub mod tune;
 mod vectors;
 mod watch;
 

@@ -37,6 +37,7 @@ use crate::array::Array;
 use crate::build::BuildError;
 use crate::distance::Distance;
 use crate::file::{OpenError, Part, PartKind, Sections};
+use crate::lists::bounds::CODE_SAMPLE;
 use crate::lists::{Finer, sample};
 use crate::scan::{self, Among};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
@@ -61,8 +62,6 @@ const BEAM: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 /// Start nodes, of those a graph has, where a search starts.
 const STARTS: usize = 8;
-/// Rows that codes are learnt from, at most.
-const SAMPLE: usize = 1 << 17;
 
 /// A graph of near neighbours.
 pub(crate) struct Graph {
@@ -98,7 +97,7 @@ impl Graph {
     ) -> Result<Self, BuildError> {
         let sample = match (&spec.code, &spec.refine) {
             (None, None) => Cow::Borrowed(&[][..]),
-            _ => sample(rows, SAMPLE, seed),
+            _ => sample(rows, CODE_SAMPLE, seed),
         };
         let sample = Rows::new(&sample, rows.dim()).expect("whole rows");
         // First of all, since it may turn out to be impossible.

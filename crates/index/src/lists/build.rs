@@ -1,5 +1,6 @@
 //! From rows to lists.
 
+use super::bounds::CODE_SAMPLE;
 use super::coarse::{self, Coarse};
 use super::finer::Finer;
 use super::spec::{ListsSpec, Partition};
@@ -11,8 +12,6 @@ use data::{Metric, Rows};
 use quant::Codec;
 use rayon::prelude::*;
 
-/// Rows that codes are learnt from, at most.
-const SAMPLE: usize = 1 << 17;
 /// Rows that one task encodes.
 const CHUNK: usize = 256;
 /// Rows after which it is told how far encoding is.
@@ -39,7 +38,7 @@ pub(super) fn build(
         None => vec![0; n],
     };
     let residual = coarse.as_ref().filter(|_| cells.is_some_and(|cells| cells.residual));
-    let sample = coarse::sample(rows, SAMPLE, seed);
+    let sample = coarse::sample(rows, CODE_SAMPLE, seed);
     let sample = Rows::new(&sample, dim).expect("whole rows");
     let codec = match residual {
         Some(coarse) => {

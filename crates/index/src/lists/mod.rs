@@ -13,6 +13,7 @@
 //! `multi_sequence` do, and `router` lets another index find them;
 //! `visit` reads them, `gather` those of a product; `sieve` tells which rows pass a filter, `finer` ranks again; this one answers requests.
 
+pub(crate) mod bounds;
 mod build;
 mod coarse;
 mod finer;
@@ -31,6 +32,7 @@ use crate::build::BuildError;
 use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, ListsSpec, Spec};
+use bounds::PROBES;
 pub(crate) use build::encode_rows;
 use coarse::Coarse;
 pub(crate) use coarse::sample;
@@ -43,8 +45,6 @@ use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use visit::{Found, Visits};
 
-/// Lists visited where the request names no number: a thirty-second of them, but no fewer than this.
-const PROBES: usize = 16;
 /// Rows ranked again for each answer where the request names no number.
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 /// What a row that passes costs when it is ranked by the finer code at once, in rows of a visited list.

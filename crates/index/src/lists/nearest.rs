@@ -1,5 +1,6 @@
 //! Lists by nearest centroid.
 
+use super::bounds::CENTROID_SAMPLE;
 use super::coarse::sample;
 use super::router::Router;
 use crate::array::Array;
@@ -14,8 +15,6 @@ use rayon::prelude::*;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
-/// Rows a list that centroids are learnt from, at most.
-pub(super) const ROWS_A_LIST: usize = 64;
 /// Rounds of k-means; more change lists little.
 pub(super) const ROUNDS: usize = 10;
 /// Lists beyond which centroids are learnt on two levels.
@@ -51,7 +50,7 @@ impl Nearest {
         watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
         let dim = rows.dim();
-        let sample = sample(rows, lists.saturating_mul(ROWS_A_LIST), seed);
+        let sample = sample(rows, lists.saturating_mul(CENTROID_SAMPLE), seed);
         let config = KMeansConfig {
             rounds: ROUNDS,
             seeds: Seeds::Random,

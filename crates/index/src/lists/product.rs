@@ -6,9 +6,10 @@
 //! and `t = |c + r|^2 - |c|^2` is kept for each row: one table serves all lists.
 //! Source: Babenko and Lempitsky, CVPR 2012.
 
+use super::bounds::CENTROID_SAMPLE;
 use super::coarse::sample;
 use super::multi_sequence::least_cells;
-use super::nearest::{ROUNDS, ROWS_A_LIST};
+use super::nearest::ROUNDS;
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::distance::Distance;
@@ -59,7 +60,7 @@ impl Product {
         if rows.len() < count {
             return Err(BuildError::TooFew { rows: rows.len(), lists: count });
         }
-        let sample = sample(rows, count * ROWS_A_LIST, seed);
+        let sample = sample(rows, count * CENTROID_SAMPLE, seed);
         let config = KMeansConfig {
             rounds: ROUNDS,
             seeds: Seeds::Random,

@@ -23,6 +23,7 @@ pub fn clustered(n: usize, dim: usize, clusters: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Builds without progress.
+#[allow(dead_code, reason = "not every test file builds alone")]
 pub fn built(spec: &str, rows: Rows<'_, f32>, metric: Metric, seed: u64) -> Box<dyn Index> {
     build(&spec.parse::<Spec>().unwrap(), rows, metric, seed, &Watch::none()).unwrap()
 }
