@@ -25,7 +25,7 @@ mod vectors;
 mod watch;
 
 pub use build::{BuildError, build};
-pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
+pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, save_tuned, verify};
 pub use filter::Filter;
 pub use graph::{FlatGraphSpec, GraphBuilder, GraphShape, GraphSpec};
 pub use provenance::{MadeBy, ModelMismatch, Provenance};

@@ -3,12 +3,12 @@
 pub(crate) use crate::filter::Filter;
 use crate::{Part, Spec};
 use data::{Hits, Metric, Rows};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use thiserror::Error;
 
 /// How hard to search; `None` leaves the choice to the index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effort {
     /// Width of a graph search, rows (`efSearch`); at least `k` is used.
     pub beam: Option<NonZeroUsize>,

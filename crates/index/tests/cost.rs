@@ -13,7 +13,7 @@ const MACHINE: Machine = Machine { threads: 2, multiply: 1e-11, near: 1e-10, mis
 fn planned_bytes_are_those_of_built_indexes() {
     let more =
         ["IVF64,PQ16x4fs,Refine(SQ8)", "IVF30_res,PQ8x4fs", "OPQ8,IVF32,PQ8x4", "IVF32,RaBitQ", "PCA16,SQ8"];
-    for (n, dim) in [(3000, 32), (5000, 24)] {
+    for (n, dim) in [(3000, 32), (5000, 48)] {
         let values = clustered(n, dim, 20, 3);
         let rows = Rows::new(&values, dim).unwrap();
         for metric in [Metric::L2, Metric::Dot] {

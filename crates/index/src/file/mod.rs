@@ -23,18 +23,22 @@ use crate::graph::Graph;
 use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::symqg::Symqg;
-use crate::{Index, Layout, MadeBy, ParseSpecError, Provenance, Spec};
+use crate::tune::Tuned;
+use crate::{Effort, Index, Layout, MadeBy, ParseSpecError, Provenance, Spec};
 use data::{Map, write_atomic};
 use sections::Entry;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use superblock::Superblock;
 use thiserror::Error;
 
 /// Bytes of a page: where superblocks and sections start.
 const PAGE: usize = 4096;
+/// Bytes between two looks at whether to go on writing.
+const PIECE: usize = 1 << 24;
 
 /// Why an index could not be written.
 #[derive(Debug, Error)]
@@ -61,6 +65,9 @@ pub enum SaveError {
     /// Files are little-endian, this machine is not.
     #[error("index files need a little-endian machine")]
     ByteOrder,
+    /// The caller stopped it; there is no file.
+    #[error("the index was not written: stopped")]
+    Cancelled,
 }
 
 /// Why a file is no index that can be used here.
@@ -156,6 +163,29 @@ impl Opened {
         sections.check(PartKind::Payload)?;
         sections.bytes(PartKind::Payload)
     }
+
+    /// The curve and the certificate, where the index was tuned.
+    ///
+    /// # Errors
+    /// When they are damaged, or do not belong to the index.
+    pub fn tuned(&self) -> Result<Option<Tuned>, OpenError> {
+        let sections = self.file.sections();
+        if !sections.has(PartKind::Tuned) {
+            return Ok(None);
+        }
+        let tuned: Tuned = serde_json::from_slice(sections.checked_bytes(PartKind::Tuned)?)
+            .map_err(|error| sections.damaged(&format!("its curve cannot be read: {error}")))?;
+        let own = self.index.effort();
+        let reads = |effort: Effort| {
+            (effort.beam.is_none() || own.beam.is_some())
+                && (effort.probes.is_none() || own.probes.is_some())
+                && (effort.rerank.is_none() || own.rerank.is_some())
+        };
+        if !tuned.is_sound() || !tuned.efforts().all(reads) {
+            return Err(sections.damaged("its curve is not of this index"));
+        }
+        Ok(Some(tuned))
+    }
 }
 
 /// What [`verify`] read and found whole.
@@ -182,6 +212,21 @@ pub fn save(
     provenance: &Provenance,
     payload: &[u8],
 ) -> Result<(), SaveError> {
+    save_tuned(path, index, provenance, payload, None, &AtomicBool::new(false))
+}
+
+/// As [`save`], with the curve of a tuned index; nothing is written once `stop` is set from elsewhere.
+///
+/// # Errors
+/// As [`save`], and when it is stopped.
+pub fn save_tuned(
+    path: &Path,
+    index: &dyn Index,
+    provenance: &Provenance,
+    payload: &[u8],
+    tuned: Option<&Tuned>,
+    stop: &AtomicBool,
+) -> Result<(), SaveError> {
     if cfg!(target_endian = "big") {
         return Err(SaveError::ByteOrder);
     }
@@ -197,12 +242,20 @@ pub fn save(
     let json = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
     let mut parts = vec![Part::new(PartKind::Provenance, json.as_slice())];
     parts.extend(index.parts());
+    let curve = tuned.map(serde_json::to_vec_pretty).transpose().map_err(|error| failed(error.into()))?;
+    parts.extend(curve.iter().map(|json| Part::new(PartKind::Tuned, json.as_slice())));
     parts.push(Part::new(PartKind::Payload, payload));
-    write_atomic(path, |out| write_file(out, index, &parts)).map_err(failed)
+    let written = write_atomic(path, |out| write_file(out, index, &parts, stop));
+    written.map_err(|error| if stop.load(Ordering::Relaxed) { SaveError::Cancelled } else { failed(error) })
 }
 
 /// The whole file.
-fn write_file(out: &mut dyn Write, index: &dyn Index, parts: &[Part<'_>]) -> io::Result<()> {
+fn write_file(
+    out: &mut dyn Write,
+    index: &dyn Index,
+    parts: &[Part<'_>],
+    stop: &AtomicBool,
+) -> io::Result<()> {
     let (table, length) = sections::lay_out(parts, 2 * PAGE);
     let head = Superblock {
         spec: index.spec(),
@@ -215,7 +268,12 @@ fn write_file(out: &mut dyn Write, index: &dyn Index, parts: &[Part<'_>]) -> io:
     };
     out.write_all(&head.encode())?;
     for bytes in [&[0; PAGE][..], &table].into_iter().chain(parts.iter().map(|part| part.bytes)) {
-        out.write_all(bytes)?;
+        for bytes in bytes.chunks(PIECE) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Other.into());
+            }
+            out.write_all(bytes)?;
+        }
         out.write_all(&[0; PAGE][..bytes.len().next_multiple_of(PAGE) - bytes.len()])?;
     }
     Ok(())

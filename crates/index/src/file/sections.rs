@@ -41,6 +41,8 @@ pub enum PartKind {
     ListIds = 12,
     /// Packed codes, list after list.
     ListCodes = 13,
+    /// [`Tuned`](crate::tune::Tuned) as JSON; optional.
+    Tuned = 40,
     /// The trained code by which the best rows are ranked again.
     FinerCode = 14,
     /// `n x code_len` bytes in the order of the lists.
@@ -283,6 +285,12 @@ impl<'a> Sections<'a> {
             return Err(self.damaged(&format!("section {} does not match its hash", entry.kind)));
         }
         Ok(())
+    }
+
+    /// Whether there is a section.
+    pub(crate) fn has(&self, kind: PartKind) -> bool {
+        let number = kind as u32 + WITHIN * self.depth;
+        self.table.iter().any(|entry| entry.kind == number)
     }
 
     fn entry(&self, kind: PartKind) -> Result<&'a Entry, OpenError> {
