@@ -48,7 +48,7 @@ impl Seconds<'_> {
             Layout::Graph(graph) => copy + self.graph(graph),
             Layout::Lists(lists) => copy + self.lists(lists),
             &Layout::Symqg(shape) => {
-                copy + self.n() * self.depth() * 9.0 * shape.construction() as f64 * self.row()
+                copy + self.n() * self.depth() * 25.0 * shape.construction() as f64 * self.row()
             }
         };
         work / self.machine.threads as f64
@@ -57,7 +57,7 @@ impl Seconds<'_> {
     fn graph(&self, spec: &GraphSpec) -> f64 {
         let rows = match spec.shape {
             GraphShape::Hnsw(shape) => {
-                14.0 * shape.construction() as f64 * (shape.links() as f64 / 16.0).sqrt() * self.depth()
+                26.0 * shape.construction() as f64 * (shape.links() as f64 / 16.0).sqrt() * self.depth()
             }
             GraphShape::Flat(shape) => self.flat_graph(shape),
         };
@@ -69,11 +69,11 @@ impl Seconds<'_> {
     fn flat_graph(&self, shape: FlatGraphSpec) -> f64 {
         let (degree, construction) = (shape.degree() as f64, shape.construction() as f64);
         match shape.builder() {
-            GraphBuilder::Nsw => 16.0 * construction * self.depth(),
-            GraphBuilder::Knng => 33.0 * (degree + 8.0),
-            GraphBuilder::Efanna { .. } => 30.0 * (degree + 8.0),
-            GraphBuilder::Nsg => 30.0 * (2.0 * degree).min(64.0).max(degree) + 22.0 * construction,
-            GraphBuilder::Vamana { .. } => 31.0 * construction * (degree / 32.0).sqrt() * self.depth(),
+            GraphBuilder::Nsw => 28.0 * construction * self.depth(),
+            GraphBuilder::Knng => 55.0 * (degree + 8.0),
+            GraphBuilder::Efanna { .. } => 50.0 * (degree + 8.0),
+            GraphBuilder::Nsg => 50.0 * (2.0 * degree).min(64.0).max(degree) + 45.0 * construction,
+            GraphBuilder::Vamana { .. } => 75.0 * construction * (degree / 32.0).sqrt() * self.depth(),
         }
     }
 
@@ -132,7 +132,7 @@ impl Seconds<'_> {
                     None => self.row(),
                 };
                 let again = if graph.refine().is_some() { BEAM.min(K * RERANK) * self.row() } else { 0.0 };
-                10.0 * BEAM * self.depth() * row + again
+                25.0 * BEAM * self.depth() * row + again
             }
             &Layout::Symqg(shape) => self.fused(shape),
             Layout::Lists(lists) => self.visited(lists),
@@ -141,7 +141,7 @@ impl Seconds<'_> {
 
     fn fused(&self, shape: SymqgSpec) -> f64 {
         let block = self.machine.miss + self.d() * self.machine.near * shape.degree() as f64 / 32.0;
-        1.2 * 2.0 * BEAM * self.depth() * (self.row() + block)
+        3.0 * 2.0 * BEAM * self.depth() * (self.row() + block)
     }
 
     fn visited(&self, spec: &ListsSpec) -> f64 {
