@@ -6,6 +6,7 @@ mod bad_recipes;
 mod codes;
 mod common;
 mod determinism;
+mod goals;
 mod help;
 mod path;
 mod runs;

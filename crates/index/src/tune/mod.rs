@@ -47,8 +47,9 @@ const SHARE: usize = 20;
 const QUERIES: usize = 1000;
 /// Fewest queries of each half.
 const FEWEST: usize = 20;
-/// A point is tried in earnest when its recall is above the goal by these standard errors.
+/// A point is tried in earnest when its recall is above the goal by these standard errors; a little more is aimed at.
 const MARGIN: f64 = 1.0;
+const AIM: f64 = 1.5;
 
 /// What is wanted of an index.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -363,7 +364,10 @@ fn verify(
     let trial =
         |queries, truth| Trial { index: &*index, queries, truth, k: goal.k, watch: task.watch, slowest };
     (task.tell)("measuring its curve");
-    let curve = trial(Rows::new(&choosing.0, dim).expect("whole rows"), &choosing.1).sweep()?;
+    let chooser = trial(Rows::new(&choosing.0, dim).expect("whole rows"), &choosing.1);
+    let curve = chooser.sweep()?;
+    let error = curve.iter().find(|point| point.recall >= goal.recall).map_or(0.0, |point| point.error);
+    let curve = chooser.refine(curve, &[goal.recall + AIM * error])?;
     let soon = |point: &Point| goal.p95.is_none_or(|p95| point.p95 <= p95);
     let surely = |point: &&Point| point.recall >= goal.recall + MARGIN * point.error;
     let good: Vec<Point> = curve.iter().filter(|point| soon(point)).filter(surely).copied().collect();

@@ -147,7 +147,7 @@ pub fn knobs(effort: Effort) -> String {
 /// The curve and the certificate as a table and sentences.
 pub fn described(tuned: &Tuned) -> String {
     let recall = format!("recall@{}", tuned.k);
-    let mut lines = vec![format!("{:24} {recall:>10} {:>10} {:>10}", "effort", "mean", "p95")];
+    let mut lines = vec![format!("{:24} {recall:>10} {:>10} {:>10}", "effort", "median", "p95")];
     for point in &tuned.curve {
         lines.push(format!(
             "{:24} {:10.4} {:>10} {:>10}",
