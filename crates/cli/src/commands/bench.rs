@@ -68,6 +68,9 @@ The server is measured under load by a program of its own: cargo run --release -
 /// Gains of recall below this are none, and recall beyond which nothing is to be gained.
 const GAIN: f64 = 0.0005;
 const ENOUGH: f64 = 0.9995;
+/// Recall that a curve goes far by, and the least that a chart of such curves shows.
+const FAR: f64 = 0.95;
+const SHOWN: f64 = 0.8;
 /// Widest beam and most lists.
 const WIDEST: usize = 8192;
 /// Rows ranked again for each answer.
@@ -123,6 +126,9 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
                 _ => measure.again(contender)?,
             }
         }
+    }
+    for contender in &mut contenders {
+        contender.points = worthwhile(std::mem::take(&mut contender.points));
     }
     let protocol = protocol(context, args, rows, queries);
     let curves: Vec<Value> = contenders.iter().map(|contender| to_json(contender, rows.len())).collect();
@@ -212,14 +218,7 @@ impl Measure<'_> {
                 (level, last) = (2 * level, recall);
             }
         }
-        points.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
-        let mut best = -1.0;
-        points.retain(|point| {
-            let better = point.recall > best;
-            best = point.recall.max(best);
-            better
-        });
-        Ok(points)
+        Ok(worthwhile(points))
     }
 
     /// Measures the efforts that were worth it once more.
@@ -231,6 +230,18 @@ impl Measure<'_> {
         }
         Ok(())
     }
+}
+
+/// The points that no other beats in both recall and rate, fastest first.
+fn worthwhile(mut points: Vec<Point>) -> Vec<Point> {
+    points.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+    let mut best = -1.0;
+    points.retain(|point| {
+        let better = point.recall > best;
+        best = point.recall.max(best);
+        better
+    });
+    points
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -284,12 +295,20 @@ fn to_json(contender: &Contender, rows: usize) -> Value {
 }
 
 fn chart(args: &Ann, contenders: &[Contender], rows: Rows<'_, f32>) -> String {
-    let series = |contender: &Contender| Series {
-        name: contender.spec.to_string(),
-        points: contender.points.iter().map(|point| (point.recall, rate(point))).collect(),
+    // Where most curves reach far, their ends are what tells them apart; the file has all points.
+    let far = |contender: &&Contender| contender.points.last().is_some_and(|point| point.recall > FAR);
+    let least = if 2 * contenders.iter().filter(far).count() >= contenders.len() { SHOWN } else { 0.0 };
+    let series = |contender: &Contender| {
+        let shown = contender.points.iter().filter(|point| point.recall >= least);
+        let points = shown.map(|point| (point.recall, rate(point))).collect();
+        Series { name: contender.spec.to_string(), points }
     };
     let name = args.vectors.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let title = format!("{name}, {} x {}, {} threads", rows.len(), rows.dim(), rayon::current_num_threads());
+    let threads = match rayon::current_num_threads() {
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
+    };
+    let title = format!("{name}, {} x {}, {threads}", rows.len(), rows.dim());
     let lines: Vec<Series> = contenders.iter().map(series).collect();
     pareto_chart(&title, &format!("recall@{}", args.k), "queries a second", &lines)
 }
@@ -327,6 +346,19 @@ fn words(protocol: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_that_are_beaten_are_left_out() {
+        let point = |recall, rate| Point {
+            effort: Effort::default(),
+            recall,
+            queries_per_second: vec![rate],
+            queries_per_cpu_second: vec![rate],
+        };
+        let kept = worthwhile(vec![point(0.9, 10.0), point(0.8, 20.0), point(0.7, 15.0), point(0.95, 5.0)]);
+        let recalls: Vec<f64> = kept.iter().map(|point| point.recall).collect();
+        assert_eq!(recalls, [0.8, 0.9, 0.95]);
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {
