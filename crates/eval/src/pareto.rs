@@ -34,7 +34,7 @@ pub fn pareto_chart(title: &str, x: &str, y: &str, series: &[Series]) -> String 
         (short(frame.x((px - across.0) / (across.1 - across.0))), short(frame.y((py - up.0) / (up.1 - up.0))))
     };
     let path = |line: &[(f64, f64)]| {
-        let places = line.iter().map(|point| at(point)).map(|(x, y)| format!("{x} {y}"));
+        let places = line.iter().map(at).map(|(x, y)| format!("{x} {y}"));
         format!("M{}", places.collect::<Vec<_>>().join("L"))
     };
     let base = frame.y(0.0);
@@ -55,7 +55,7 @@ pub fn pareto_chart(title: &str, x: &str, y: &str, series: &[Series]) -> String 
         text.middle.quiet x=(short(frame.x(0.5))) y=(short(base + 35.0)) { (x) }
         @for (i, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_empty()) {
             path class={ "line s" (i % STYLES + 1) } d=(path(line)) {}
-            @for (px, py) in line.iter().map(|point| at(point)) {
+            @for (px, py) in line.iter().map(at) {
                 (mark(i, &px, &py))
             }
         }
@@ -72,7 +72,7 @@ pub fn pareto_chart(title: &str, x: &str, y: &str, series: &[Series]) -> String 
 /// A dot; a square where colours start over, so that no two of the first ten look alike.
 fn mark(series: usize, x: &str, y: &str) -> Markup {
     html! {
-        @if series / STYLES % 2 == 0 {
+        @if (series / STYLES).is_multiple_of(2) {
             circle class={ "dot s" (series % STYLES + 1) } cx=(x) cy=(y) r="3" {}
         } @else {
             rect class={ "dot s" (series % STYLES + 1) } x=(x) y=(y) width="7" height="7"

@@ -364,12 +364,13 @@ mod tests {
         let (dim, k) = (64, 600);
         let rows = flat_rows(4000, dim, 7);
         let mut centroids = rows[..k * dim].to_vec();
-        let first = assign(&rows, dim, &mut centroids.clone(), None);
+        let stop = AtomicBool::new(false);
+        let first = assign(&rows, dim, &mut centroids.clone(), None, &stop);
         let filter = Filter::fit(&rows, dim, &centroids, &first.assignment).expect("the rows are flat");
         for _ in 0..3 {
-            centroids = means(&rows, dim, k, &assign(&rows, dim, &mut centroids, None).assignment);
-            let whole = assign(&rows, dim, &mut centroids, None);
-            let filtered = filter.assign(&rows, &mut centroids, &first.assignment);
+            centroids = means(&rows, dim, k, &assign(&rows, dim, &mut centroids, None, &stop).assignment);
+            let whole = assign(&rows, dim, &mut centroids, None, &stop);
+            let filtered = filter.assign(&rows, &mut centroids, &first.assignment, &stop);
             assert_eq!(whole.assignment, filtered.assignment);
             assert_eq!(whole.distances, filtered.distances);
         }
