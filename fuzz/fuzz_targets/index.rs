@@ -5,7 +5,7 @@
 
 use data::{Hits, Rows};
 use deepembed_fuzz::seal::seal;
-use index::{Filter, Request, Writer};
+use index::{Filter, Request, Watch, Writer};
 use libfuzzer_sys::fuzz_target;
 use std::num::NonZeroUsize;
 
@@ -39,9 +39,9 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut writer) = Writer::open(file.path()) else { return };
     writer.remove(&[0, 2, u64::MAX]);
     let _ = writer.update(&[1], query);
-    if writer.commit(&|_, _| {}).is_ok() {
+    if writer.commit(&Watch::none()).is_ok() {
         assert!(writer.contains(1));
         assert!(!whole || index::verify(file.path()).is_ok());
     }
-    let _ = writer.compact(&|_, _| {});
+    let _ = writer.compact(&Watch::none());
 });

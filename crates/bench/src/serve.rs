@@ -8,7 +8,7 @@
 use crate::timing::Clocks;
 use data::vectors::VectorFile;
 use data::{Hits, Metric, Rows};
-use index::{Effort, Filter, Index, Request, Spec, build};
+use index::{Effort, Filter, Index, Request, Spec, Watch, build};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufWriter, Write};
@@ -67,7 +67,7 @@ impl Args {
         let rows = file.read(0..file.len())?;
         let rows = Rows::new(&rows, file.dim())?;
         let index =
-            pool(self.threads)?.install(|| build(&self.spec, rows, Metric::L2, self.seed, &|_, _| {}))?;
+            pool(self.threads)?.install(|| build(&self.spec, rows, Metric::L2, self.seed, &Watch::none()))?;
         println!("{}", json!({ "bytes": index.bytes(), "sweep": self.sweep(&*index) }));
         for line in std::io::stdin().lock().lines() {
             let request: Question = serde_json::from_str(&line?)?;

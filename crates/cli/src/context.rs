@@ -18,6 +18,8 @@ pub struct Context {
     pub seed: u64,
     /// Bytes for the evaluator's tiles.
     pub memory: usize,
+    /// Bytes that a build may take, where a cap was given.
+    pub cap: Option<u64>,
     pub stop: Arc<AtomicBool>,
 }
 

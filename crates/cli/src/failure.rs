@@ -9,6 +9,8 @@ pub enum Code {
     Failed = 1,
     /// The command line or the recipe makes no sense.
     Usage = 2,
+    /// A goal is out of reach.
+    Unreachable = 3,
     /// A picture, model or index is damaged.
     Corrupt = 4,
     /// Train and test share a class or a picture.
@@ -195,7 +197,32 @@ impl From<index::ModelMismatch> for Failure {
 
 impl From<index::SaveError> for Failure {
     fn from(error: index::SaveError) -> Self {
-        Self::new(Code::Failed, error)
+        match error {
+            index::SaveError::Cancelled => Self::interrupted(),
+            error => Self::new(Code::Failed, error),
+        }
+    }
+}
+
+impl From<index::tune::TuneError> for Failure {
+    fn from(error: index::tune::TuneError) -> Self {
+        use index::tune::TuneError::{
+            Answers, Build, Dim, FewQueries, Memory, NotFinite, Recall, Unreachable,
+        };
+        match error {
+            Build(error) => error.into(),
+            error @ (Memory { .. } | Unreachable { .. }) => Self::new(Code::Unreachable, error),
+            error @ Recall(_) => Self::new(Code::Usage, error),
+            error @ (Answers { .. } | Dim { .. } | FewQueries { .. } | NotFinite(_)) => {
+                Self::new(Code::Failed, error)
+            }
+        }
+    }
+}
+
+impl From<index::tune::Unreached> for Failure {
+    fn from(error: index::tune::Unreached) -> Self {
+        Self::new(Code::Unreachable, error)
     }
 }
 
@@ -203,6 +230,7 @@ impl From<index::GrowError> for Failure {
     fn from(error: index::GrowError) -> Self {
         match error {
             index::GrowError::Open(error) => error.into(),
+            index::GrowError::Build(error) => error.into(),
             error => Self::new(Code::Failed, error),
         }
     }
@@ -210,7 +238,10 @@ impl From<index::GrowError> for Failure {
 
 impl From<index::BuildError> for Failure {
     fn from(error: index::BuildError) -> Self {
-        Self::new(Code::Failed, error)
+        match error {
+            index::BuildError::Cancelled => Self::interrupted(),
+            error => Self::new(Code::Failed, error),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The deepembed binary: one command for the whole path from pictures to search.
 #![forbid(unsafe_code)]
 
+mod amounts;
 mod commands;
 mod context;
 mod failure;
@@ -11,6 +12,7 @@ mod pipeline;
 mod run_folder;
 mod talk;
 mod tensorboard;
+mod truth;
 mod vectors;
 mod write_up;
 
@@ -45,12 +47,16 @@ pub struct Cli {
     /// Threads, at most 1024; 0 takes one a core.
     #[arg(long, global = true, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
-    /// Memory for the evaluator's tiles, MiB.
-    #[arg(long, global = true, default_value_t = 256, value_name = "MIB")]
-    memory: usize,
+    /// Memory that building and tuning an index may take; of the evaluator, that of its tiles (256 MiB where nothing
+    /// is said). MiB, or with K, M or G behind it.
+    #[arg(long, global = true, value_name = "BYTES", value_parser = amounts::memory)]
+    memory: Option<u64>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 4 data corrupt, 5 leak found, 130 interrupted.\n\
+/// Bytes of the evaluator's tiles where nothing is said.
+const TILES: u64 = 256 << 20;
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 goal out of reach, 4 data corrupt, 5 leak found, 130 interrupted.\n\
 Results go to stdout, everything else to stderr.";
 
 #[derive(clap::Subcommand)]
@@ -65,6 +71,8 @@ enum Command {
     #[command(subcommand)]
     Index(commands::index::Args),
     Search(commands::search::Args),
+    #[command(subcommand)]
+    Bench(commands::bench::Args),
     #[command(subcommand)]
     Codes(commands::codes::Args),
     Report(commands::report::Args),
@@ -99,7 +107,8 @@ fn run(cli: &Cli) -> Outcome {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.into()).build();
     let pool = pool.map_err(|error| Failure::new(Code::Failed, error))?;
     let talk = Talk { json: cli.json, quiet: cli.quiet };
-    let context = Context { talk, seed: cli.seed, memory: cli.memory.saturating_mul(1 << 20), stop };
+    let tiles = usize::try_from(cli.memory.unwrap_or(TILES)).unwrap_or(usize::MAX);
+    let context = Context { talk, seed: cli.seed, memory: tiles, cap: cli.memory, stop };
     pool.install(|| match &cli.command {
         Command::Demo(args) => commands::demo::run(&context, args),
         Command::Data(args) => commands::data::run(&context, args),
@@ -108,6 +117,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Eval(args) => commands::eval::run(&context, args),
         Command::Index(args) => commands::index::run(&context, args),
         Command::Search(args) => commands::search::run(&context, args),
+        Command::Bench(args) => commands::bench::run(&context, args),
         Command::Codes(args) => commands::codes::run(&context, args),
         Command::Report(args) => commands::report::run(&context, args),
         Command::Serve(args) => commands::serve::run(&context, args),

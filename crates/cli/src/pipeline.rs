@@ -4,15 +4,16 @@ use crate::context::{Context, Source, write_file};
 use crate::failure::{Code, Failure, Outcome};
 use crate::measure::{Exam, Measured};
 use crate::run_folder::{RunFolder, peak_memory};
+use crate::talk::Bar;
 use crate::{payload, write_up};
 use data::{DataReport, Dataset, Embed, Metric, PixelEmbed, Record, Rows, Split};
 use eval::report::IndexFacts;
-use index::{Effort, Index, MadeBy, Provenance, Request, Spec};
+use index::{Effort, Index, MadeBy, Phase, Provenance, Request, Spec, Watch};
 use neural::{Event, Model, Recipe, Session, Trained};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Answers per query in the index's own measure.
@@ -130,8 +131,8 @@ struct Follow<'a> {
     folder: &'a RunFolder,
     /// Steps of the head phase, and of the other.
     phases: [usize; 2],
-    caching: RefCell<Option<crate::talk::Bar>>,
-    training: RefCell<Option<crate::talk::Bar>>,
+    caching: RefCell<Option<Bar>>,
+    training: RefCell<Option<Bar>>,
     log: RefCell<crate::run_folder::Log>,
     validation: RefCell<String>,
     failed: RefCell<Option<std::io::Error>>,
@@ -341,16 +342,35 @@ pub fn build_index(
     metric: Metric,
 ) -> Outcome<Box<dyn Index>> {
     context.talk.say(format!("{:28} {spec} over {} vectors", "indexing", rows.len()));
-    let bar = Mutex::new(context.talk.bar("indexing", rows.len()));
-    let progress = |done, all| {
+    let start = Instant::now();
+    let build = |watch: &Watch<'_>| index::build(spec, rows, metric, context.seed, watch);
+    let index = watched(context, "indexing", build)?;
+    context.talk.say(format!("{:28} built ({:.1} s)", "indexing", start.elapsed().as_secs_f64()));
+    Ok(index)
+}
+
+/// Does some work that is watched by a bar a phase, and stopped by Ctrl-C.
+pub fn watched<T>(context: &Context, what: &str, work: impl FnOnce(&Watch<'_>) -> T) -> T {
+    let bar: Mutex<Option<(Phase, Bar)>> = Mutex::new(None);
+    let progress = |phase: Phase, done, all| {
         // Told from one thread; a bar alone could not be lent to a builder that has several.
-        if let Ok(bar) = bar.lock() {
+        let Ok(mut bar) = bar.lock() else { return };
+        if bar.as_ref().is_none_or(|(last, _)| *last != phase) {
+            // Each phase has a speed of its own, so each has a bar, and tells the time that it will take.
+            let next = (phase, context.talk.bar(&format!("{what}: {phase}"), all));
+            if let Some((_, last)) = bar.replace(next) {
+                last.clear();
+            }
+        }
+        if let Some((_, bar)) = &*bar {
             bar.set(done, all, "");
         }
     };
-    let index = index::build(spec, rows, metric, context.seed, &progress)?;
-    bar.into_inner().unwrap_or_else(PoisonError::into_inner).finish("built");
-    Ok(index)
+    let done = work(&Watch { stop: &context.stop, progress: &progress });
+    if let Some((_, bar)) = bar.into_inner().ok().flatten() {
+        bar.clear();
+    }
+    done
 }
 
 /// Saves an index over all pictures of a dataset.
@@ -375,7 +395,8 @@ pub fn save_index(
             Failure::new(Code::Failed, anyhow::Error::new(error).context(text))
         })?;
     }
-    Ok(index::save(path, index, &provenance, &payload::write(source, &records))?)
+    let payload = payload::write(source, &records);
+    Ok(index::save(path, index, &provenance, &payload)?)
 }
 
 /// Recall@10 against the exact scan, and single queries a second on one thread.
@@ -385,7 +406,7 @@ fn measure_index(
     rows: Rows<'_, f32>,
     queries: Rows<'_, f32>,
 ) -> Outcome<IndexFacts> {
-    let exact = index::build(&Spec::FLAT, rows, index.metric(), context.seed, &|_, _| {})?;
+    let exact = index::build(&Spec::FLAT, rows, index.metric(), context.seed, &Watch::none())?;
     let recall = index::recall(index, &*exact, queries, INDEX_K, Effort::default())?;
     let (mut hits, mut asked) = (data::Hits::default(), 0);
     let start = Instant::now();

@@ -99,6 +99,11 @@ impl Bar {
         }
     }
 
+    /// Takes the bar away without a word.
+    pub fn clear(self) {
+        self.bar.finish_and_clear();
+    }
+
     /// The job is done.
     pub fn finish(self, note: &str) {
         self.bar.finish_and_clear();

@@ -10,7 +10,7 @@ use maud::{Markup, PreEscaped, html};
 /// Rules shared by all charts; each SVG carries them.
 const STYLE: &str = include_str!("plots.css");
 /// Series that have a colour and a dash of their own; later ones start over.
-const STYLES: usize = 5;
+pub(crate) const STYLES: usize = 5;
 
 /// One line of a [`LineChart`].
 #[derive(Clone, Debug, PartialEq)]
@@ -83,25 +83,25 @@ pub struct Bars {
 }
 
 /// The rectangle that data is drawn into, and the text around it, in SVG units.
-struct Frame {
-    width: f64,
-    height: f64,
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
+pub(crate) struct Frame {
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+    pub(crate) top: f64,
+    pub(crate) bottom: f64,
 }
 
 impl Frame {
-    fn x(&self, share: f64) -> f64 {
+    pub(crate) fn x(&self, share: f64) -> f64 {
         self.left + share * (self.width - self.left - self.right)
     }
 
-    fn y(&self, share: f64) -> f64 {
+    pub(crate) fn y(&self, share: f64) -> f64 {
         self.height - self.bottom - share * (self.height - self.top - self.bottom)
     }
 
-    fn wrap(&self, label: &str, body: &Markup) -> String {
+    pub(crate) fn wrap(&self, label: &str, body: &Markup) -> String {
         let view = format!("0 0 {} {}", self.width, self.height);
         html! {
             svg.plot xmlns="http://www.w3.org/2000/svg" viewBox=(view) role="img" aria-label=(label) {
@@ -242,12 +242,12 @@ pub(crate) fn percent(estimate: Estimate) -> String {
 }
 
 /// SVG coordinates need no more than two digits after the point.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn number(value: f64, unit: Unit) -> String {
+pub(crate) fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Percent => format!("{} %", trimmed(value * 100.0)),
         Unit::Plain if value.abs() >= 1e6 => format!("{}M", trimmed(value / 1e6)),
@@ -263,12 +263,12 @@ fn trimmed(value: f64) -> String {
 }
 
 /// Finite, and small enough that a difference of two stays finite.
-fn drawable(value: f64) -> bool {
+pub(crate) fn drawable(value: f64) -> bool {
     value.abs() <= 1e300
 }
 
 /// Least and greatest of finite values, never equal; 0 to 1 when there is none.
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+pub(crate) fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
     if low > high {
@@ -282,7 +282,7 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 /// About `wanted` round numbers (1, 2, 2.5 or 5 times a power of ten) that reach beyond both ends.
-fn ticks((low, high): (f64, f64), wanted: usize) -> Vec<f64> {
+pub(crate) fn ticks((low, high): (f64, f64), wanted: usize) -> Vec<f64> {
     let rough = (high - low) / wanted as f64;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0]

@@ -6,7 +6,7 @@
 
 use cpu_time::ProcessTime;
 use data::{Hits, Metric, Rows};
-use deepembed_index::{Effort, Filter, Index, Request, Spec, build};
+use deepembed_index::{Effort, Filter, Index, Request, Spec, Watch, build};
 use kernels::{SplitMix64, TopK};
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Failure> {
     let ((base, dim), (queries, _)) = (vectors(base)?, vectors(queries)?);
     let (base, queries) = (Rows::new(&base, dim)?, Rows::new(&queries, dim)?);
     let queries = queries.slice(0..queries.len().min(500));
-    let index = build(&spec.parse::<Spec>()?, base, Metric::L2, 1, &|_, _| {})?;
+    let index = build(&spec.parse::<Spec>()?, base, Metric::L2, 1, &Watch::none())?;
     let effort = Effort { probes, ..Effort::default() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     println!("share\trows\trecall@10\tbitmap us\tids us\tbrute force us");

@@ -6,7 +6,7 @@
 
 use cpu_time::ProcessTime;
 use data::{Hits, Metric, Rows};
-use deepembed_index::{Effort, Filter, Index, Request, Spec, build};
+use deepembed_index::{Effort, Filter, Index, Request, Spec, Watch, build};
 use std::error::Error;
 use std::num::NonZeroUsize;
 
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let base = Rows::new(&base, dim)?;
     println!("read {} rows in {:.1} s", base.len(), start.elapsed().as_secs_f64());
     let start = ProcessTime::now();
-    let index = build(&spec.parse::<Spec>()?, base, Metric::L2, 1, &|_, _| {})?;
+    let index = build(&spec.parse::<Spec>()?, base, Metric::L2, 1, &Watch::none())?;
     let built = start.elapsed().as_secs_f64();
     let bytes: usize = index.parts().iter().map(deepembed_index::Part::len).sum();
     println!("{spec}\tbuilt in {built:.1} CPU s\t{} bytes a vector", bytes as f64 / base.len() as f64);

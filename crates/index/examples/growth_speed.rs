@@ -6,7 +6,7 @@
 
 use cpu_time::ThreadTime;
 use data::{Hits, Id, Metric, Rows};
-use deepembed_index::{Index, Provenance, Request, Writer, build, recall, save};
+use deepembed_index::{Index, Provenance, Request, Watch, Writer, build, recall, save};
 use kernels::SplitMix64;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -53,10 +53,9 @@ fn run(n: usize, dim: usize, spec: &str) {
     let queries = rows(QUERIES, dim, 3);
     let queries = Rows::new(&queries, dim).unwrap();
     let provenance = Provenance { model: None, data_hash: String::new(), seed: 1 };
-    let quiet = |_: usize, _: usize| {};
     for (spec, path) in [(spec, &path), ("Flat", &exact_path)] {
         let start = Instant::now();
-        let index = build(&spec.parse().unwrap(), all.slice(0..n), Metric::L2, 1, &quiet).unwrap();
+        let index = build(&spec.parse().unwrap(), all.slice(0..n), Metric::L2, 1, &Watch::none()).unwrap();
         save(path, &*index, &provenance, b"").unwrap();
         println!("{:32} {:8.2} s", format!("build and save {spec}"), start.elapsed().as_secs_f64());
     }
@@ -67,9 +66,9 @@ fn run(n: usize, dim: usize, spec: &str) {
     show("as built", &writer, &exact);
     let commit = |what: &str, writer: &mut Writer, exact: &mut Writer| {
         let start = Instant::now();
-        let done = writer.commit(&quiet).unwrap();
+        let done = writer.commit(&Watch::none()).unwrap();
         println!("{what:32} {:8.3} s, {} segments", start.elapsed().as_secs_f64(), done.segments.len());
-        exact.commit(&quiet).unwrap();
+        exact.commit(&Watch::none()).unwrap();
     };
     for (first, step) in [(0, n), (1, 100), (2, 10), (3, 3)] {
         let gone: Vec<Id> = (first..n as Id).step_by(step).collect();
@@ -86,7 +85,7 @@ fn run(n: usize, dim: usize, spec: &str) {
         show("then", &writer, &exact);
     }
     let start = Instant::now();
-    writer.compact(&quiet).unwrap();
+    writer.compact(&Watch::none()).unwrap();
     println!("{:32} {:8.2} s", "compact", start.elapsed().as_secs_f64());
     show("then", &writer, &exact);
 }

@@ -7,7 +7,7 @@
 
 use cpu_time::ProcessTime;
 use data::{Hits, Metric, Rows};
-use deepembed_index::{Effort, Filter, Index, Provenance, Request, Spec, build, open, save};
+use deepembed_index::{Effort, Filter, Index, Provenance, Request, Spec, Watch, build, open, save};
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn main() -> Result<(), Failure> {
     let file = Path::new(file);
     if !file.exists() {
         let start = ProcessTime::now();
-        let index = build(&spec, base, Metric::L2, 1, &|_, _| {})?;
+        let index = build(&spec, base, Metric::L2, 1, &Watch::none())?;
         println!("{spec}\tbuilt in {:.1} CPU s", start.elapsed().as_secs_f64());
         let provenance = Provenance { model: None, data_hash: "0".repeat(64), seed: 1 };
         save(file, &*index, &provenance, &[])?;

@@ -5,7 +5,7 @@ use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::symqg::Symqg;
 use crate::vectors::Vectors;
-use crate::{Index, Layout, Spec};
+use crate::{Index, Layout, Phase, Spec, Watch};
 use data::{Metric, Rows};
 use thiserror::Error;
 
@@ -43,7 +43,10 @@ pub enum BuildError {
     Halves,
     /// The code could not be learnt.
     #[error(transparent)]
-    Train(#[from] quant::TrainError),
+    Train(quant::TrainError),
+    /// The caller stopped it.
+    #[error("the build was stopped")]
+    Cancelled,
     /// The code cannot be written.
     #[error("the trained code cannot be written: {0}")]
     Code(String),
@@ -55,19 +58,28 @@ pub enum BuildError {
     },
 }
 
+impl From<quant::TrainError> for BuildError {
+    fn from(error: quant::TrainError) -> Self {
+        match error {
+            quant::TrainError::Stopped => Self::Cancelled,
+            error => Self::Train(error),
+        }
+    }
+}
+
 /// Builds the index that `spec` describes from `rows`, which are copied; row `i` gets id `i`.
 ///
-/// The same rows, spec and seed give the same index at any thread count. `progress` is told the rows
-/// done and the rows in all, from the calling thread.
+/// The same rows, spec and seed give the same index at any thread count. `watch` is told how far it is, and stops it.
 ///
 /// # Errors
-/// When there is no row, there are too many, one holds a value that is not finite, or memory runs out.
+/// When there is no row, there are too many, one holds a value that is not finite, memory runs out, or `watch` stops
+/// it.
 pub fn build(
     spec: &Spec,
     rows: Rows<'_, f32>,
     metric: Metric,
     seed: u64,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    watch: &Watch<'_>,
 ) -> Result<Box<dyn Index>, BuildError> {
     if rows.is_empty() {
         return Err(BuildError::Empty);
@@ -80,11 +92,12 @@ pub fn build(
     }
     Ok(match &spec.layout {
         Layout::Scan => {
-            progress(rows.len(), rows.len());
-            Box::new(Scan::new(Vectors::copy(rows), metric))
+            let vectors = Vectors::copy(rows);
+            watch.step(Phase::Encoding, rows.len(), rows.len())?;
+            Box::new(Scan::new(vectors, metric))
         }
-        Layout::Graph(graph) => Box::new(Graph::build(graph, rows, metric, seed, progress)?),
-        Layout::Lists(lists) => Box::new(Lists::build(lists, rows, metric, seed, progress)?),
-        &Layout::Symqg(shape) => Box::new(Symqg::build(shape, rows, metric, seed, progress)?),
+        Layout::Graph(graph) => Box::new(Graph::build(graph, rows, metric, seed, watch)?),
+        Layout::Lists(lists) => Box::new(Lists::build(lists, rows, metric, seed, watch)?),
+        &Layout::Symqg(shape) => Box::new(Symqg::build(shape, rows, metric, seed, watch)?),
     })
 }

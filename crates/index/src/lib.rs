@@ -21,10 +21,12 @@ mod scan;
 mod search;
 mod spec;
 mod symqg;
+pub mod tune;
 mod vectors;
+mod watch;
 
 pub use build::{BuildError, build};
-pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, verify};
+pub use file::{OpenError, Opened, Part, PartKind, SaveError, Verified, open, save, save_tuned, verify};
 pub use filter::Filter;
 pub use graph::{FlatGraphSpec, GraphBuilder, GraphShape, GraphSpec};
 pub use grow::{Committed, GrowError, Latest, SegmentInfo, Writer, merge};
@@ -33,3 +35,4 @@ pub use range::{Ending, Within};
 pub use recall::recall;
 pub use search::{Effort, Index, Request, SearchError, Stats};
 pub use spec::{CellsSpec, HnswSpec, Layout, ListsSpec, ParseSpecError, Partition, Spec, SymqgSpec};
+pub use watch::{Phase, Watch};

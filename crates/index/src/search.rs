@@ -1,14 +1,14 @@
 //! What every index answers: the nearest rows of a batch of queries.
 
 pub(crate) use crate::filter::Filter;
-use crate::{Part, Spec};
+use crate::{BuildError, Part, Spec, Watch};
 use data::{Hits, Metric, Rows};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use thiserror::Error;
 
 /// How hard to search; `None` leaves the choice to the index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effort {
     /// Width of a graph search, rows (`efSearch`); at least `k` is used.
     pub beam: Option<NonZeroUsize>,
@@ -132,14 +132,17 @@ pub trait Index: Send + Sync {
 
     /// The index of the rows `kept`, ascending and at least one, with those of `more` behind them, made by going on with
     /// this one; none where it has to be built anew.
+    ///
+    /// # Errors
+    /// When `watch` stops it.
     fn regrown(
         &self,
         _kept: &[u32],
         _more: Rows<'_, f32>,
         _seed: u64,
-        _progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Option<Box<dyn Index>> {
-        None
+        _watch: &Watch<'_>,
+    ) -> Result<Option<Box<dyn Index>>, BuildError> {
+        Ok(None)
     }
 
     /// Whether the index holds its rows as they were given, not their codes alone.

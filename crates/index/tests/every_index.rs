@@ -4,8 +4,11 @@ mod common;
 
 use common::{built, clustered};
 use data::{Hit, Hits, Id, Metric, Rows};
-use deepembed_index::{BuildError, Effort, Filter, Index, Request, SearchError, Spec, Stats, recall};
+use deepembed_index::{
+    BuildError, Effort, Filter, Index, Phase, Request, SearchError, Spec, Stats, Watch, recall,
+};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const METRICS: [Metric; 2] = [Metric::L2, Metric::Dot];
 const DIM: usize = 24;
@@ -32,7 +35,7 @@ fn widest(index: &dyn Index) -> Effort {
 
 /// The index, or none where the rows are too few or too odd for its lists or its code.
 fn possible(spec: &str, rows: Rows<'_, f32>, metric: Metric) -> Option<Box<dyn Index>> {
-    match deepembed_index::build(&spec.parse().unwrap(), rows, metric, 7, &|_, _| {}) {
+    match deepembed_index::build(&spec.parse().unwrap(), rows, metric, 7, &Watch::none()) {
         Ok(index) => Some(index),
         Err(BuildError::TooFew { .. } | BuildError::Train(_)) if spec.contains(['I', 'Q']) => None,
         Err(error) => panic!("{spec}: {error}"),
@@ -345,12 +348,14 @@ fn refusals_say_why() {
     let refused = scan.search(rows, &request, &mut hits).unwrap_err();
     assert!(refused.to_string().starts_with("id 2 of the filter"), "{refused}");
     let rows = [0.0, f32::INFINITY];
-    let bad = deepembed_index::build(&Spec::FLAT, Rows::new(&rows, 1).unwrap(), Metric::L2, 0, &|_, _| {});
+    let bad =
+        deepembed_index::build(&Spec::FLAT, Rows::new(&rows, 1).unwrap(), Metric::L2, 0, &Watch::none());
     assert_eq!(
         bad.err().unwrap().to_string(),
         "row 1 holds a value that is not finite; remove it or embed it again"
     );
-    let empty = deepembed_index::build(&Spec::FLAT, Rows::new(&[], 1).unwrap(), Metric::L2, 0, &|_, _| {});
+    let empty =
+        deepembed_index::build(&Spec::FLAT, Rows::new(&[], 1).unwrap(), Metric::L2, 0, &Watch::none());
     assert_eq!(empty.err().unwrap(), BuildError::Empty);
 }
 
@@ -369,17 +374,48 @@ fn huge_values_do_no_harm() {
     }
 }
 
+/// What a build tells, until it has told `calls` times and is stopped.
+fn told(spec: &str, values: &[f32], calls: usize) -> (Vec<(Phase, usize, usize)>, Option<BuildError>) {
+    let (seen, stop) = (std::sync::Mutex::new(Vec::new()), AtomicBool::new(false));
+    let progress = |phase, done, all| {
+        let mut seen = seen.lock().unwrap();
+        seen.push((phase, done, all));
+        stop.store(seen.len() >= calls, Ordering::Relaxed);
+    };
+    let watch = Watch { stop: &stop, progress: &progress };
+    let rows = Rows::new(values, 4).unwrap();
+    let built = deepembed_index::build(&spec.parse().unwrap(), rows, Metric::L2, 0, &watch);
+    (seen.into_inner().unwrap(), built.err())
+}
+
 #[test]
-fn progress_ends_with_all_rows() {
+fn progress_rises_in_each_phase_and_ends_with_all_rows() {
     let values = clustered(2500, 4, 2, 1);
     for spec in Spec::EXAMPLES {
-        let seen = std::sync::Mutex::new(Vec::new());
-        let note = |done, all| seen.lock().unwrap().push((done, all));
-        deepembed_index::build(&spec.parse().unwrap(), Rows::new(&values, 4).unwrap(), Metric::L2, 0, &note)
-            .unwrap();
-        let seen = seen.into_inner().unwrap();
-        assert_eq!(seen.last(), Some(&(2500, 2500)));
-        assert!(seen.is_sorted());
+        let (seen, error) = told(spec, &values, usize::MAX);
+        assert_eq!(error, None, "{spec}");
+        let &(_, done, all) = seen.last().unwrap();
+        assert_eq!((done, all), (2500, 2500), "{spec}");
+        for pair in seen.windows(2) {
+            let ((phase, done, all), (next, then, _)) = (pair[0], pair[1]);
+            assert!(phase != next || done <= then || done == all, "{spec} {pair:?}");
+        }
+    }
+}
+
+#[test]
+fn a_build_ends_when_it_is_stopped_wherever_it_is() {
+    let values = clustered(700, 4, 2, 1);
+    for spec in Spec::EXAMPLES {
+        let calls = told(spec, &values, usize::MAX).0.len();
+        for i in 0..calls.min(6) {
+            // The first and the last call, and some between.
+            let call = 1 + i * (calls - 1) / calls.min(6).saturating_sub(1).max(1);
+            let (seen, error) = told(spec, &values, call);
+            assert_eq!(error, Some(BuildError::Cancelled), "{spec} at {call} of {calls}");
+            // A code tells of its training without asking each time.
+            assert!(seen.len() <= call + 1, "{spec} went on from {call} to {}", seen.len());
+        }
     }
 }
 

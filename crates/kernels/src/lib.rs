@@ -58,7 +58,7 @@ pub use isa::Isa;
 pub use isa::Neon;
 #[cfg(target_arch = "x86_64")]
 pub use isa::{Avx2, Avx512, Extensions};
-pub use kmeans::{KMeans, KMeansConfig, Method, Seeds, kmeans, kmeans_from};
+pub use kmeans::{KMeans, KMeansConfig, Method, Seeds, kmeans, kmeans_from, kmeans_until};
 pub use matmul::{Matrix, matmul};
 pub use nearest::{dot_nearest, l2_nearest};
 pub use prefetch::prefetch;

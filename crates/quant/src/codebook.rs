@@ -6,12 +6,13 @@
 //! or `-<q_p, c_pj>`.
 //! Source: Jégou, Douze and Schmid, TPAMI 2011.
 
-use crate::training::check_rows;
+use crate::training::{check_rows, go_on};
 use crate::transforms::{components, mean};
 use crate::{Array, Arrays, RestoreError, TrainError, Training, matrix};
 use data::{Metric, Rows};
 use kernels::{KMeansConfig, Panels, Seeds, SplitMix64};
 use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 /// Rows compared with the centroids at once.
 const BLOCK: usize = 256;
@@ -88,7 +89,7 @@ impl Codebook {
         check_rows(what, rows, count)?;
         let sample = matrix::sample(rows, (ROWS_A_CENTROID * count).max(ROWS), training.seed);
         let mut centroids = Vec::with_capacity(count * dim);
-        let seed = training.seed;
+        let (seed, stop) = (training.seed, training.stop);
         for start in (0..parts).step_by(WAVE) {
             training.step(start, parts)?;
             let wave: Vec<Vec<f32>> = (start..(start + WAVE).min(parts))
@@ -96,9 +97,9 @@ impl Codebook {
                 .map(|part| {
                     let columns = columns(&sample, dim, part * sub..(part + 1) * sub);
                     let seed = SplitMix64::named(seed, part as u64).bits();
-                    cluster(&columns, sub, count, seed, ROUNDS, Seeds::Random)
+                    cluster(&columns, sub, count, seed, ROUNDS, Seeds::Random, stop)
                 })
-                .collect();
+                .collect::<Result<_, _>>()?;
             centroids.extend(wave.into_iter().flatten());
         }
         Ok(Self::new(centroids, parts, count))
@@ -237,8 +238,11 @@ pub(crate) fn cluster(
     seed: u64,
     rounds: usize,
     seeds: Seeds,
-) -> Vec<f32> {
-    kernels::kmeans(rows, dim, &KMeansConfig { rounds, seeds, ..KMeansConfig::new(count, seed) }).centroids
+    stop: &AtomicBool,
+) -> Result<Vec<f32>, TrainError> {
+    let config = KMeansConfig { rounds, seeds, ..KMeansConfig::new(count, seed) };
+    let cut = kernels::kmeans_until(rows, dim, &config, stop).ok_or(TrainError::Stopped)?;
+    Ok(cut.centroids)
 }
 
 /// K-means along ever more principal axes: on the first, then from there on the first two, and so on, eight for
@@ -250,6 +254,7 @@ pub(crate) fn cluster_by_axes(
     count: usize,
     seed: u64,
     what: &str,
+    stop: &AtomicBool,
 ) -> Result<Vec<f32>, TrainError> {
     /// Rounds of k-means for each number of axes.
     const ROUNDS: usize = 10;
@@ -259,8 +264,9 @@ pub(crate) fn cluster_by_axes(
     matrix::apply(&axes, rows, &mut turned);
     let mut used = 1;
     let first = columns(&turned, dim, 0..1);
-    let mut centroids = cluster(&first, 1, count, seed, ROUNDS, Seeds::Random);
+    let mut centroids = cluster(&first, 1, count, seed, ROUNDS, Seeds::Random, stop)?;
     while used < dim {
+        go_on(stop)?;
         let next = (used * 8).div_ceil(5).min(dim);
         let widened = centroids.chunks_exact(used).flat_map(|centroid| {
             let zeros = std::iter::repeat_n(0.0, next - used);
@@ -309,9 +315,10 @@ mod tests {
         };
         let (seen, unseen) = (rows(1000, 7), rows(1000, 8));
         let seen = Rows::new(&seen, dim).unwrap();
-        let by_axes = cluster_by_axes(seen, 128, 1, "test").unwrap();
+        let by_axes = cluster_by_axes(seen, 128, 1, "test", &AtomicBool::new(false)).unwrap();
         assert_eq!(by_axes.len(), 128 * dim);
-        let plain = cluster(seen.as_slice(), dim, 128, 1, 25, Seeds::Random);
+        let plain =
+            cluster(seen.as_slice(), dim, 128, 1, 25, Seeds::Random, &AtomicBool::new(false)).unwrap();
         let left = |centroids: &[f32]| {
             let codebook = Codebook::new(centroids.to_vec(), 1, 128);
             let rows = Rows::new(&unseen, dim).unwrap();

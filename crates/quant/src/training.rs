@@ -31,8 +31,16 @@ impl Training<'_> {
     /// When training has been stopped.
     pub fn step(&self, done: usize, total: usize) -> Result<(), TrainError> {
         (self.progress)(done, total);
-        if self.stop.load(Ordering::Relaxed) { Err(TrainError::Stopped) } else { Ok(()) }
+        go_on(self.stop)
     }
+}
+
+/// Whether to go on.
+///
+/// # Errors
+/// When training has been stopped.
+pub(crate) fn go_on(stop: &AtomicBool) -> Result<(), TrainError> {
+    if stop.load(Ordering::Relaxed) { Err(TrainError::Stopped) } else { Ok(()) }
 }
 
 /// Why there is no trained code.

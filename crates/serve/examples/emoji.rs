@@ -28,7 +28,8 @@ fn emoji() -> Result<App, Box<dyn Error>> {
     let vectors = model.embed(&images)?;
     let rows = data::Rows::new(&vectors, model.contract().dim)?;
     let spec: Spec = "HNSW16".parse()?;
-    let index = pool.install(|| index::build(&spec, rows, model.contract().metric, 1, &|_, _| {}))?;
+    let index =
+        pool.install(|| index::build(&spec, rows, model.contract().metric, 1, &index::Watch::none()))?;
     let map = images.iter().zip(0..).map(|(image, row)| (row, place(&image.pixels))).collect();
     let records = (0..dataset.len()).map(|item| Record::of(&dataset, item)).collect();
     Ok(App {

@@ -25,7 +25,9 @@ fn app() -> App {
     let images: Vec<_> = items.iter().map(|&item| dataset.image(item).unwrap()).collect();
     let vectors = model.embed(&images).unwrap();
     let rows = Rows::new(&vectors, model.contract().dim).unwrap();
-    let index = index::build(&"Flat".parse().unwrap(), rows, model.contract().metric, 0, &|_, _| {}).unwrap();
+    let index =
+        index::build(&"Flat".parse().unwrap(), rows, model.contract().metric, 0, &index::Watch::none())
+            .unwrap();
     // A spiral: places need to be apart here, not to mean anything.
     let place = |row: usize| {
         let angle = row as f32 * 2.4;

@@ -322,7 +322,8 @@ fn parts_that_do_not_fit_are_named() {
     let wide = refused(|app| {
         let spec = "Flat".parse().unwrap();
         let rows = data::Rows::new(&[1.0; 24], 2).unwrap();
-        app.index = Arc::from(index::build(&spec, rows, data::Metric::Dot, 0, &|_, _| {}).unwrap());
+        app.index =
+            Arc::from(index::build(&spec, rows, data::Metric::Dot, 0, &index::Watch::none()).unwrap());
     });
     assert!(matches!(wide, ServeError::Dim { model: 256, index: 2 }));
 }

@@ -6,6 +6,7 @@ mod bad_recipes;
 mod codes;
 mod common;
 mod determinism;
+mod goals;
 mod growth;
 mod help;
 mod path;

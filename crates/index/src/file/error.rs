@@ -31,6 +31,9 @@ pub enum SaveError {
     /// Files are little-endian, this machine is not.
     #[error("index files need a little-endian machine")]
     ByteOrder,
+    /// The caller stopped it; there is no file.
+    #[error("the index was not written: stopped")]
+    Cancelled,
 }
 
 /// Why a file is no index that can be used here.

@@ -36,17 +36,21 @@ use crate::grow::Segmented;
 use crate::lists::Lists;
 use crate::scan::Scan;
 use crate::symqg::Symqg;
-use crate::{Index, Layout, MadeBy, Provenance, SegmentInfo, Spec};
+use crate::tune::Tuned;
+use crate::{Effort, Index, Layout, MadeBy, Provenance, SegmentInfo, Spec};
 use data::{Id, Map, write_atomic};
 use sections::Entry;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use superblock::Superblock;
 
 /// Bytes of a page: where superblocks and sections start.
 const PAGE: usize = 4096;
+/// Bytes between two looks at whether to go on writing.
+const PIECE: usize = 1 << 24;
 
 /// An index brought back from its file.
 pub struct Opened {
@@ -94,6 +98,29 @@ impl Opened {
         sections.check(PartKind::Payload)?;
         sections.bytes(PartKind::Payload)
     }
+
+    /// The curve and the certificate, where the index was tuned.
+    ///
+    /// # Errors
+    /// When they are damaged, or do not belong to the index.
+    pub fn tuned(&self) -> Result<Option<Tuned>, OpenError> {
+        let sections = self.file.sections();
+        if !sections.has(PartKind::Tuned) {
+            return Ok(None);
+        }
+        let tuned: Tuned = serde_json::from_slice(sections.checked_bytes(PartKind::Tuned)?)
+            .map_err(|error| sections.damaged(&format!("its curve cannot be read: {error}")))?;
+        let own = self.index.effort();
+        let reads = |effort: Effort| {
+            (effort.beam.is_none() || own.beam.is_some())
+                && (effort.probes.is_none() || own.probes.is_some())
+                && (effort.rerank.is_none() || own.rerank.is_some())
+        };
+        if !tuned.is_sound() || !tuned.efforts().all(reads) {
+            return Err(sections.damaged("its curve is not of this index"));
+        }
+        Ok(Some(tuned))
+    }
 }
 
 /// What [`verify`] read and found whole.
@@ -120,6 +147,21 @@ pub fn save(
     provenance: &Provenance,
     payload: &[u8],
 ) -> Result<(), SaveError> {
+    save_tuned(path, index, provenance, payload, None, &AtomicBool::new(false))
+}
+
+/// As [`save`], with the curve of a tuned index; nothing is written once `stop` is set from elsewhere.
+///
+/// # Errors
+/// As [`save`], and when it is stopped.
+pub fn save_tuned(
+    path: &Path,
+    index: &dyn Index,
+    provenance: &Provenance,
+    payload: &[u8],
+    tuned: Option<&Tuned>,
+    stop: &AtomicBool,
+) -> Result<(), SaveError> {
     if cfg!(target_endian = "big") {
         return Err(SaveError::ByteOrder);
     }
@@ -135,10 +177,32 @@ pub fn save(
     let json = to_json(provenance).map_err(failed)?;
     let mut parts = vec![Part::new(PartKind::Provenance, json.as_slice())];
     parts.extend(index.parts());
+    let curve = tuned.map(serde_json::to_vec_pretty).transpose().map_err(|error| failed(error.into()))?;
+    parts.extend(curve.iter().map(|json| Part::new(PartKind::Tuned, json.as_slice())));
     parts.push(Part::new(PartKind::Payload, payload));
     let (spec, metric, dim, rows) = (index.spec(), index.metric(), index.dim(), index.len());
     let content = Content { spec, metric, dim, rows, parts };
-    write_atomic(path, |out| content.write_new(out)).map_err(failed)
+    let written = write_atomic(path, |out| content.write_new(&mut Stoppable { out, stop }));
+    written.map_err(|error| if stop.load(Ordering::Relaxed) { SaveError::Cancelled } else { failed(error) })
+}
+
+/// A file that is written until someone wants no more of it.
+struct Stoppable<'a> {
+    out: &'a mut dyn Write,
+    stop: &'a AtomicBool,
+}
+
+impl Write for Stoppable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.out.write(&bytes[..bytes.len().min(PIECE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// A provenance as its section.

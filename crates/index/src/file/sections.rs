@@ -41,6 +41,8 @@ pub enum PartKind {
     ListIds = 12,
     /// Packed codes, list after list.
     ListCodes = 13,
+    /// [`Tuned`](crate::tune::Tuned) as JSON; optional.
+    Tuned = 45,
     /// The trained code by which the best rows are ranked again.
     FinerCode = 14,
     /// `n x code_len` bytes in the order of the lists.

@@ -9,6 +9,7 @@
 
 use super::pool::Candidate;
 use super::site::Site;
+use crate::{BuildError, Phase};
 use kernels::SplitMix64;
 use rayon::prelude::*;
 
@@ -40,6 +41,9 @@ impl Neighbours {
     pub(super) fn gathered(site: &Site<'_>, width: usize, of: impl Fn(u32) -> Vec<u32> + Sync) -> Self {
         let mut lists = vec![Candidate::NONE; site.len() * width];
         lists.par_chunks_mut(width).enumerate().for_each(|(node, list)| {
+            if site.watch.stopped() {
+                return;
+            }
             let node = node as u32;
             let mut ids = of(node);
             ids.sort_unstable();
@@ -68,24 +72,24 @@ impl Neighbours {
         list.iter().take_while(|&&near| near != Candidate::NONE).map(|near| near.unmarked())
     }
 
-    /// Joins until little changes. `progress` is told the rounds done and those there may be.
-    pub(super) fn descend(&mut self, site: &Site<'_>, progress: impl Fn(usize, usize)) {
+    /// Joins until little changes.
+    pub(super) fn descend(&mut self, site: &Site<'_>) -> Result<(), BuildError> {
         for round in 0..ROUNDS {
-            let changed = self.round(site, round as u64);
-            progress(round + 1, ROUNDS);
+            let changed = self.round(site, round as u64)?;
             if (changed as f64) < CHANGED * self.lists.len() as f64 {
                 break;
             }
         }
-        progress(ROUNDS, ROUNDS);
+        site.step(Phase::Comparing, site.len())
     }
 
     /// One round; gives the number of neighbours taken.
-    pub(super) fn round(&mut self, site: &Site<'_>, round: u64) -> usize {
+    pub(super) fn round(&mut self, site: &Site<'_>, round: u64) -> Result<usize, BuildError> {
         let samples = Samples::draw(self, site.seed ^ round << 32);
         let n = site.len();
         let mut changed = 0;
         for start in (0..n).step_by(BLOCK) {
+            site.step(Phase::Comparing, (round as usize * n + start) / ROUNDS)?;
             let block: Vec<usize> = (start..(start + BLOCK).min(n)).step_by(GROUP).collect();
             let offers: Vec<Vec<Offer>> = block
                 .into_par_iter()
@@ -102,7 +106,7 @@ impl Neighbours {
                 .collect();
             changed += self.take(&offers);
         }
-        changed
+        Ok(changed)
     }
 
     /// Takes what is nearer; gives the number taken. The order of offers does not matter.

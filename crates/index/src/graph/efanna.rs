@@ -9,6 +9,7 @@ use super::knng::linked;
 use super::links::Links;
 use super::site::Site;
 use super::trees::Trees;
+use crate::BuildError;
 
 /// Splits above a leaf across which neighbours are looked for.
 const UP: u32 = 4;
@@ -16,24 +17,17 @@ const UP: u32 = 4;
 const SPARE: usize = 8;
 
 /// The trees, and links of every row to its `degree` nearest.
-pub(super) fn build(site: &Site<'_>, degree: usize, trees: usize) -> (Links, Trees) {
-    let trees = Trees::build(site, trees);
-    let neighbours = neighbours(site, &trees, degree + SPARE, |done, all| {
-        (site.progress)(site.len() * done / all, site.len());
-    });
-    (linked(site, &neighbours, degree), trees)
+pub(super) fn build(site: &Site<'_>, degree: usize, trees: usize) -> Result<(Links, Trees), BuildError> {
+    let trees = Trees::build(site, trees)?;
+    let neighbours = neighbours(site, &trees, degree + SPARE)?;
+    Ok((linked(site, &neighbours, degree), trees))
 }
 
 /// The nearest neighbours of each row, `width` at most.
-pub(super) fn neighbours(
-    site: &Site<'_>,
-    trees: &Trees,
-    width: usize,
-    progress: impl Fn(usize, usize),
-) -> Neighbours {
+pub(super) fn neighbours(site: &Site<'_>, trees: &Trees, width: usize) -> Result<Neighbours, BuildError> {
     let places = trees.places();
     let mut neighbours =
         Neighbours::gathered(site, width, |row| trees.around(row, site.row(row), &places, UP));
-    neighbours.descend(site, progress);
-    neighbours
+    neighbours.descend(site)?;
+    Ok(neighbours)
 }

@@ -9,6 +9,7 @@ use super::links::{END, Links, Widths};
 use super::pool::Candidate;
 use super::prune::diverse;
 use super::site::Site;
+use crate::BuildError;
 use crate::array::Array;
 use crate::spec::HnswSpec;
 use kernels::SplitMix64;
@@ -40,10 +41,10 @@ impl Rule for HnswSpec {
 }
 
 /// Links every row.
-pub(super) fn build(site: &Site<'_>, spec: HnswSpec) -> Links {
+pub(super) fn build(site: &Site<'_>, spec: HnswSpec) -> Result<Links, BuildError> {
     let mut links = unlinked(spec, site.len(), |id| draw_level(spec, site.seed, id as u64));
-    insert_all(site, &spec, &mut links);
-    links
+    insert_all(site, &spec, &mut links)?;
+    Ok(links)
 }
 
 /// Empty lists for `n` nodes, each of which reaches the level that `level` says.

@@ -10,6 +10,7 @@ use super::links::Links;
 use super::pool::{Candidate, Scratch};
 use super::site::Site;
 use crate::search::Stats;
+use crate::{BuildError, Phase};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -35,12 +36,17 @@ pub(super) trait Rule: Sync {
 }
 
 /// Links every row; `links` has empty lists.
-pub(super) fn insert_all(site: &Site<'_>, rule: &impl Rule, links: &mut Links) {
-    insert_from(site, rule, links, 0);
+pub(super) fn insert_all(site: &Site<'_>, rule: &impl Rule, links: &mut Links) -> Result<(), BuildError> {
+    insert_from(site, rule, links, 0)
 }
 
 /// Links the rows from `first` on, whose lists are empty, to each other and to those before.
-pub(super) fn insert_from(site: &Site<'_>, rule: &impl Rule, links: &mut Links, first: usize) {
+pub(super) fn insert_from(
+    site: &Site<'_>,
+    rule: &impl Rule,
+    links: &mut Links,
+    first: usize,
+) -> Result<(), BuildError> {
     let n = site.len();
     for start in (first..n).step_by(ROUND) {
         let round = start..(start + ROUND).min(n);
@@ -50,6 +56,9 @@ pub(super) fn insert_from(site: &Site<'_>, rule: &impl Rule, links: &mut Links, 
             .into_par_iter()
             .step_by(GROUP)
             .flat_map_iter(|first| {
+                if site.watch.stopped() {
+                    return Vec::new();
+                }
                 let mut scratch = site.pools.take(n);
                 let group = first..(first + GROUP).min(round.end);
                 let mates = mates(site, &group, &round);
@@ -60,6 +69,7 @@ pub(super) fn insert_from(site: &Site<'_>, rule: &impl Rule, links: &mut Links, 
                 .collect::<Vec<_>>()
             })
             .collect();
+        site.watch.go_on()?;
         let mut backs = Vec::new();
         for (source, lists) in (round.start as u32..).zip(&own) {
             for (level, list) in lists.iter().enumerate() {
@@ -67,10 +77,11 @@ pub(super) fn insert_from(site: &Site<'_>, rule: &impl Rule, links: &mut Links, 
                 backs.extend(list.iter().map(|&target| Back { level, target, source }));
             }
         }
-        answer(links, backs, |node, level, list| rule.capped(site, node, level, list));
+        answer(site, links, backs, |node, level, list| rule.capped(site, node, level, list))?;
         raise_entry(links, &round);
-        (site.progress)(round.end, n);
+        site.step(Phase::Linking, round.end)?;
     }
+    Ok(())
 }
 
 /// Distances of the rows of `group` to all of their round: group x round.

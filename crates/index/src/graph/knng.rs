@@ -4,6 +4,7 @@ use super::descent::Neighbours;
 use super::links::Links;
 use super::pool::Candidate;
 use super::site::Site;
+use crate::BuildError;
 use kernels::{KMeansConfig, kmeans};
 
 /// Neighbours kept beside those wanted while the graph is made.
@@ -16,10 +17,10 @@ const SAMPLE: usize = 32;
 const ROUNDS: usize = 8;
 
 /// Links every row to its `degree` nearest; searches for the repair start at the central node.
-pub(super) fn build(site: &Site<'_>, degree: usize) -> Links {
+pub(super) fn build(site: &Site<'_>, degree: usize) -> Result<Links, BuildError> {
     let mut neighbours = Neighbours::random(site, degree + SPARE);
-    neighbours.descend(site, |done, all| (site.progress)(site.len() * done / all, site.len()));
-    linked(site, &neighbours, degree)
+    neighbours.descend(site)?;
+    Ok(linked(site, &neighbours, degree))
 }
 
 /// Links to the first `degree` neighbours of each node.

@@ -38,11 +38,13 @@ use crate::array::Array;
 use crate::build::{BuildError, MAX_ROWS};
 use crate::distance::Distance;
 use crate::file::{OpenError, Part, PartKind, Sections};
+use crate::lists::bounds::CODE_SAMPLE;
 use crate::lists::{Finer, sample};
 use crate::scan::{self, Among};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, Spec};
 use crate::vectors::Vectors;
+use crate::{Phase, Watch};
 use data::{Hit, Hits, Id, Metric, Rows};
 use kernels::{SplitMix64, TopK};
 use links::{Links, Widths};
@@ -62,8 +64,6 @@ const BEAM: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 /// Start nodes, of those a graph has, where a search starts.
 const STARTS: usize = 8;
-/// Rows that codes are learnt from, at most.
-const SAMPLE: usize = 1 << 17;
 
 /// A graph of near neighbours.
 pub(crate) struct Graph {
@@ -97,27 +97,27 @@ impl Graph {
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
         let sample = match (&spec.code, &spec.refine) {
             (None, None) => Cow::Borrowed(&[][..]),
-            _ => sample(rows, SAMPLE, seed),
+            _ => sample(rows, CODE_SAMPLE, seed),
         };
         let sample = Rows::new(&sample, rows.dim()).expect("whole rows");
         // First of all, since it may turn out to be impossible.
-        let code = spec.code.as_ref().map(|code| Trained::learn(code, sample, seed)).transpose()?;
+        let code = spec.code.as_ref().map(|code| Trained::learn(code, sample, seed, watch)).transpose()?;
         let pools = Pools::default();
         let (links, starts, ids, vectors) = match spec.shape {
             GraphShape::Hnsw(shape) => {
                 let vectors = Vectors::copy(rows);
                 let distance = Distance::new(metric);
-                let site = Site { vectors: &vectors, metric, distance, seed, pools: &pools, progress };
-                let mut links = hnsw::build(&site, shape);
-                repair::reach_all(&site, &mut links, shape.construction());
+                let site = Site { vectors: &vectors, metric, distance, seed, pools: &pools, watch: *watch };
+                let mut links = hnsw::build(&site, shape)?;
+                repair::reach_all(&site, &mut links, shape.construction())?;
                 (links, Starts::Entry, None, Some(vectors))
             }
             GraphShape::Flat(shape) => {
-                let (links, starts, ids) = flat(shape, rows, metric, seed, &pools, progress);
+                let (links, starts, ids) = flat(shape, rows, metric, seed, &pools, *watch)?;
                 (links, starts, Some(ids), None)
             }
         };
@@ -126,12 +126,13 @@ impl Graph {
             None => (0..rows.len() as u32).collect(),
         };
         let points = match (code, vectors) {
-            (Some(code), _) => Points::coded(code, rows, &order),
+            (Some(code), _) => Points::coded(code, rows, &order, watch)?,
             (None, Some(vectors)) => Points::Rows(vectors),
             (None, None) => Points::Rows(Vectors::gather(rows, &order)),
         };
         let refine = spec.refine.as_ref();
-        let finer = refine.map(|code| Finer::build(code, rows, &order, sample, seed)).transpose()?;
+        let finer = refine.map(|code| Finer::build(code, rows, &order, sample, seed, watch)).transpose()?;
+        watch.step(Phase::Linking, rows.len(), rows.len())?;
         Ok(Self {
             spec: spec.clone(),
             metric,
@@ -308,8 +309,8 @@ fn flat(
     metric: Metric,
     seed: u64,
     pools: &Pools,
-    progress: &(dyn Fn(usize, usize) + Sync),
-) -> (Links, Starts, Array<u32>) {
+    watch: Watch<'_>,
+) -> Result<(Links, Starts, Array<u32>), BuildError> {
     let n = rows.len();
     let mut rows_at: Vec<u32> = (0..n as u32).collect();
     if matches!(spec.builder(), GraphBuilder::Nsw) {
@@ -317,22 +318,22 @@ fn flat(
         (1..n).rev().for_each(|i| rows_at.swap(i, random.below(i + 1)));
     }
     let vectors = Vectors::gather(rows, &rows_at);
-    let site = Site { vectors: &vectors, metric, distance: Distance::new(metric), seed, pools, progress };
+    let site = Site { vectors: &vectors, metric, distance: Distance::new(metric), seed, pools, watch };
     let mut trees = None;
     let mut links = match spec.builder() {
         GraphBuilder::Nsw => {
-            nsw::build(&site, &nsw::Nsw { links: spec.degree(), construction: spec.construction() })
+            nsw::build(&site, &nsw::Nsw { links: spec.degree(), construction: spec.construction() })?
         }
-        GraphBuilder::Knng => knng::build(&site, spec.degree()),
+        GraphBuilder::Knng => knng::build(&site, spec.degree())?,
         GraphBuilder::Efanna { trees: count } => {
-            let (links, made) = efanna::build(&site, spec.degree(), count as usize);
+            let (links, made) = efanna::build(&site, spec.degree(), count as usize)?;
             trees = Some(made);
             links
         }
-        GraphBuilder::Nsg => nsg::build(&site, spec.degree(), spec.construction()),
-        GraphBuilder::Vamana { alpha } => vamana::build(&site, spec.degree(), spec.construction(), alpha),
+        GraphBuilder::Nsg => nsg::build(&site, spec.degree(), spec.construction())?,
+        GraphBuilder::Vamana { alpha } => vamana::build(&site, spec.degree(), spec.construction(), alpha)?,
     };
-    repair::reach_all(&site, &mut links, spec.construction());
+    repair::reach_all(&site, &mut links, spec.construction())?;
     let order = order::breadth_first(&links);
     let links = links.renumbered(&order);
     let mut ids = Array::filled(n, 0);
@@ -352,7 +353,7 @@ fn flat(
         }
         _ => Starts::Entry,
     };
-    (links, starts, ids)
+    Ok((links, starts, ids))
 }
 
 /// How the queries of one request are answered.
@@ -441,20 +442,21 @@ impl Index for Graph {
         kept: &[u32],
         more: Rows<'_, f32>,
         seed: u64,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Option<Box<dyn Index>> {
+        watch: &Watch<'_>,
+    ) -> Result<Option<Box<dyn Index>>, BuildError> {
         let (GraphShape::Hnsw(shape), Points::Rows(vectors)) = (self.spec.shape, &self.points) else {
-            return None;
+            return Ok(None);
         };
         if kept.is_empty() || kept.len() + more.len() > MAX_ROWS {
-            return None;
+            return Ok(None);
         }
-        let regrow = Regrow { shape, metric: self.metric, seed, progress };
-        let left = (kept.len() < self.len()).then(|| regrow.without(vectors, &self.links, kept));
+        let regrow = Regrow { shape, metric: self.metric, seed, watch };
+        let left =
+            (kept.len() < self.len()).then(|| regrow.without(vectors, &self.links, kept)).transpose()?;
         let (vectors, links) =
             left.as_ref().map_or((vectors, &self.links), |(vectors, links)| (vectors, links));
-        let (vectors, links) = regrow.with(vectors, links, more);
-        Some(Box::new(Self {
+        let (vectors, links) = regrow.with(vectors, links, more)?;
+        Ok(Some(Box::new(Self {
             spec: self.spec.clone(),
             metric: self.metric,
             dim: self.dim,
@@ -465,7 +467,7 @@ impl Index for Graph {
             node_of: OnceLock::new(),
             finer: None,
             pools: Pools::default(),
-        }))
+        })))
     }
 
     fn keeps_vectors(&self) -> bool {

@@ -12,6 +12,7 @@ use super::links::Links;
 use super::prune::diverse;
 use super::site::Site;
 use super::trees::Trees;
+use crate::{BuildError, Phase};
 use rayon::prelude::*;
 
 /// Candidates beside the links wanted that selection looks at.
@@ -28,25 +29,24 @@ const ROUND: usize = 1 << 16;
 const GROUP: usize = 64;
 
 /// Links every row.
-pub(super) fn build(site: &Site<'_>, degree: usize, construction: usize) -> Links {
+pub(super) fn build(site: &Site<'_>, degree: usize, construction: usize) -> Result<Links, BuildError> {
     let n = site.len();
-    let half = |done: usize, all: usize| (site.progress)(n / 2 * done / all, n);
     let wide = (2 * degree).min(NEAREST).max(degree);
-    let near = neighbours(site, &Trees::build(site, TREES), wide, half);
+    let near = neighbours(site, &Trees::build(site, TREES)?, wide)?;
     let near = linked(site, &near, wide);
-    let mut links = chosen(site, &near, &start_nodes(site), degree, construction);
+    let mut links = chosen(site, &near, &start_nodes(site), degree, construction)?;
     drop(near);
     for start in (0..n).step_by(ROUND) {
         let round = start as u32..(start + ROUND).min(n) as u32;
         let backs = round
             .flat_map(|source| links.list(source, 0).map(move |target| Back { level: 0, target, source }));
         let backs = backs.collect();
-        answer(&mut links, backs, |node, _, list| {
+        answer(site, &mut links, backs, |node, _, list| {
             if list.len() <= degree { list } else { diverse(site, &site.ranked(node, &list), degree) }
-        });
+        })?;
     }
-    (site.progress)(n, n);
-    links
+    site.step(Phase::Linking, n)?;
+    Ok(links)
 }
 
 /// The links that each node chooses.
@@ -56,26 +56,33 @@ pub(super) fn chosen(
     spread: &[u32],
     degree: usize,
     construction: usize,
-) -> Links {
+) -> Result<Links, BuildError> {
     let nodes: Vec<u32> = (0..site.len() as u32).collect();
-    let lists: Vec<Vec<u32>> = nodes
-        .par_chunks(GROUP)
-        .flat_map_iter(|nodes| {
-            let mut scratch = site.pools.take(site.len());
-            let choose = |&node: &u32| {
-                let mut met = near.met(site, node, construction, &mut scratch);
-                met.extend(site.ranked(node, spread).into_iter().filter(|c| c.id() != node).take(SPREAD));
-                met.sort_unstable();
-                met.dedup();
-                met.truncate(degree + MORE + SPREAD);
-                diverse(site, &met, degree)
-            };
-            nodes.iter().map(choose).collect::<Vec<_>>()
-        })
-        .collect();
     let mut links = Links::flat(site.len(), degree, near.entry());
-    for (node, list) in (0..).zip(&lists) {
-        links.write(node, 0, list);
+    for round in nodes.chunks(ROUND) {
+        site.step(Phase::Linking, round[0] as usize)?;
+        let lists: Vec<Vec<u32>> = round
+            .par_chunks(GROUP)
+            .flat_map_iter(|nodes| {
+                if site.watch.stopped() {
+                    return Vec::new();
+                }
+                let mut scratch = site.pools.take(site.len());
+                let choose = |&node: &u32| {
+                    let mut met = near.met(site, node, construction, &mut scratch);
+                    met.extend(site.ranked(node, spread).into_iter().filter(|c| c.id() != node).take(SPREAD));
+                    met.sort_unstable();
+                    met.dedup();
+                    met.truncate(degree + MORE + SPREAD);
+                    diverse(site, &met, degree)
+                };
+                nodes.iter().map(choose).collect::<Vec<_>>()
+            })
+            .collect();
+        for (&node, list) in round.iter().zip(&lists) {
+            links.write(node, 0, list);
+        }
     }
-    links
+    site.watch.go_on()?;
+    Ok(links)
 }

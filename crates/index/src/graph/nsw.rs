@@ -9,6 +9,7 @@ use super::insert::{Rule, insert_all};
 use super::links::Links;
 use super::pool::Candidate;
 use super::site::Site;
+use crate::BuildError;
 
 pub(super) struct Nsw {
     /// `M`.
@@ -39,8 +40,8 @@ impl Rule for Nsw {
 }
 
 /// Links every row; the first is where searches start.
-pub(super) fn build(site: &Site<'_>, rule: &Nsw) -> Links {
+pub(super) fn build(site: &Site<'_>, rule: &Nsw) -> Result<Links, BuildError> {
     let mut links = Links::flat(site.len(), 2 * rule.links, 0);
-    insert_all(site, rule, &mut links);
-    links
+    insert_all(site, rule, &mut links)?;
+    Ok(links)
 }

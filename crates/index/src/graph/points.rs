@@ -1,17 +1,16 @@
 //! What nodes hold, and how a walk measures them: vectors, or codes alone.
 
+use crate::Watch;
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::distance::Distance;
 use crate::file::{OpenError, Part, PartKind, Sections};
+use crate::lists;
 use crate::vectors::{self, Vectors};
 use data::{Metric, Rows};
-use quant::{Codec, Scorer, Training};
-use rayon::prelude::*;
+use quant::{Codec, Scorer};
 use std::borrow::Cow;
 
-/// Rows that one task encodes.
-const CHUNK: usize = 256;
 /// Codes brought together at once, so that they stay in the first-level cache.
 const GATHERED: usize = 16;
 
@@ -71,8 +70,13 @@ pub(super) struct Trained {
 
 impl Trained {
     /// Learns from `sample`.
-    pub(super) fn learn(spec: &quant::Spec, sample: Rows<'_, f32>, seed: u64) -> Result<Self, BuildError> {
-        let codec = spec.train(sample, &Training::seeded(seed))?;
+    pub(super) fn learn(
+        spec: &quant::Spec,
+        sample: Rows<'_, f32>,
+        seed: u64,
+        watch: &Watch<'_>,
+    ) -> Result<Self, BuildError> {
+        let codec = watch.train(seed, |training| spec.train(sample, training))?;
         let trained = quant::to_bytes(spec, &*codec).map_err(BuildError::Code)?;
         Ok(Self { codec, trained })
     }
@@ -88,15 +92,17 @@ pub(super) enum Points {
 
 impl Points {
     /// Codes of `rows` in the order `ids`.
-    pub(super) fn coded(code: Trained, rows: Rows<'_, f32>, ids: &[u32]) -> Self {
+    pub(super) fn coded(
+        code: Trained,
+        rows: Rows<'_, f32>,
+        ids: &[u32],
+        watch: &Watch<'_>,
+    ) -> Result<Self, BuildError> {
         let Trained { codec, trained } = code;
         let len = codec.code_len();
         let mut codes = Array::filled(rows.len() * len, 0u8);
-        codes.as_mut().par_chunks_mut(CHUNK * len).zip(ids.par_chunks(CHUNK)).for_each(|(codes, ids)| {
-            let picked: Vec<f32> = ids.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
-            codec.encode(Rows::new(&picked, rows.dim()).expect("whole rows"), codes);
-        });
-        Self::Codes { codec, trained, codes }
+        lists::encode_rows(&*codec, rows, ids, codes.as_mut(), watch)?;
+        Ok(Self::Codes { codec, trained, codes })
     }
 
     pub(super) fn open(spec: Option<&quant::Spec>, sections: &Sections<'_>) -> Result<Self, OpenError> {

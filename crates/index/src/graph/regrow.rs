@@ -10,6 +10,8 @@ use super::links::{END, Links};
 use super::pool::Pools;
 use super::repair::reach_all;
 use super::site::Site;
+use crate::Watch;
+use crate::build::BuildError;
 use crate::distance::Distance;
 use crate::spec::HnswSpec;
 use crate::vectors::Vectors;
@@ -21,18 +23,23 @@ pub(super) struct Regrow<'a> {
     pub(super) shape: HnswSpec,
     pub(super) metric: Metric,
     pub(super) seed: u64,
-    pub(super) progress: &'a (dyn Fn(usize, usize) + Sync),
+    pub(super) watch: &'a Watch<'a>,
 }
 
 impl Regrow<'_> {
     /// The graph of the rows `kept`, ascending and at least one, numbered in that order.
-    pub(super) fn without(&self, vectors: &Vectors, links: &Links, kept: &[u32]) -> (Vectors, Links) {
+    pub(super) fn without(
+        &self,
+        vectors: &Vectors,
+        links: &Links,
+        kept: &[u32],
+    ) -> Result<(Vectors, Links), BuildError> {
         let vectors = vectors.joined(kept, None);
         let mut places = vec![END; links.len()];
         kept.iter().zip(0..).for_each(|(&node, place)| places[node as usize] = place);
         let mut left = hnsw::unlinked(self.shape, kept.len(), |place| level_of(links, kept[place]) as u32);
         let pools = Pools::default();
-        let site = self.site(&vectors, &pools, &|_, _| {});
+        let site = self.site(&vectors, &pools);
         let lists: Vec<Vec<Vec<u32>>> = (0..kept.len() as u32)
             .into_par_iter()
             .map(|node| {
@@ -50,8 +57,8 @@ impl Regrow<'_> {
         };
         let level = left.level(entry) as u32;
         left.entry.as_mut().copy_from_slice(&[entry, level]);
-        reach_all(&site, &mut left, self.shape.construction());
-        (vectors, left)
+        reach_all(&site, &mut left, self.shape.construction())?;
+        Ok((vectors, left))
     }
 
     /// The list of a node in the new numbers: as it was where all of it stays, else chosen among what is left of it and
@@ -78,7 +85,12 @@ impl Regrow<'_> {
     }
 
     /// The graph with the rows of `more` inserted behind its own.
-    pub(super) fn with(&self, vectors: &Vectors, links: &Links, more: Rows<'_, f32>) -> (Vectors, Links) {
+    pub(super) fn with(
+        &self,
+        vectors: &Vectors,
+        links: &Links,
+        more: Rows<'_, f32>,
+    ) -> Result<(Vectors, Links), BuildError> {
         let before = links.len();
         let all: Vec<u32> = (0..before as u32).collect();
         let vectors = vectors.joined(&all, Some(more));
@@ -95,20 +107,15 @@ impl Regrow<'_> {
         let level = longer.level(links.entry()) as u32;
         longer.entry.as_mut().copy_from_slice(&[links.entry(), level]);
         let pools = Pools::default();
-        let site = self.site(&vectors, &pools, self.progress);
-        insert_from(&site, &self.shape, &mut longer, before);
-        reach_all(&site, &mut longer, self.shape.construction());
-        (vectors, longer)
+        let site = self.site(&vectors, &pools);
+        insert_from(&site, &self.shape, &mut longer, before)?;
+        reach_all(&site, &mut longer, self.shape.construction())?;
+        Ok((vectors, longer))
     }
 
-    fn site<'a>(
-        &self,
-        vectors: &'a Vectors,
-        pools: &'a Pools,
-        progress: &'a (dyn Fn(usize, usize) + Sync),
-    ) -> Site<'a> {
+    fn site<'a>(&'a self, vectors: &'a Vectors, pools: &'a Pools) -> Site<'a> {
         let distance = Distance::new(self.metric);
-        Site { vectors, metric: self.metric, distance, seed: self.seed, pools, progress }
+        Site { vectors, metric: self.metric, distance, seed: self.seed, pools, watch: *self.watch }
     }
 }
 
@@ -149,19 +156,19 @@ mod tests {
             }).collect();
             let rows = Rows::new(&values, 2).unwrap();
             let shape = HnswSpec::new(links, 8).unwrap();
-            let regrow = Regrow { shape, metric: Metric::L2, seed, progress: &|_, _| {} };
+            let regrow = Regrow { shape, metric: Metric::L2, seed, watch: &Watch::none() };
             let (vectors, pools) = (Vectors::copy(rows.slice(0..n)), Pools::default());
-            let site = regrow.site(&vectors, &pools, &|_, _| {});
-            let mut links = hnsw::build(&site, shape);
-            reach_all(&site, &mut links, 8);
+            let site = regrow.site(&vectors, &pools);
+            let mut links = hnsw::build(&site, shape).unwrap();
+            reach_all(&site, &mut links, 8).unwrap();
             let mut kept: Vec<u32> = (0..n as u32).filter(|_| random.unit() < share).collect();
             if kept.is_empty() {
                 kept.push(n as u32 - 1);
             }
-            let (left, links) = regrow.without(&vectors, &links, &kept);
+            let (left, links) = regrow.without(&vectors, &links, &kept).unwrap();
             let whole: Vec<f32> = kept.iter().flat_map(|&row| rows.row(row as usize)).copied().collect();
             prop_assert_eq!(left.unpadded(0..kept.len() as u32).unwrap(), whole);
-            let (all, longer) = regrow.with(&left, &links, rows.slice(n..n + more));
+            let (all, longer) = regrow.with(&left, &links, rows.slice(n..n + more)).unwrap();
             prop_assert_eq!(all.len(), kept.len() + more);
             for links in [&links, &longer] {
                 prop_assert_eq!(unreachable(links), 0);

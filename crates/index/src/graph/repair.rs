@@ -3,19 +3,22 @@
 use super::links::{END, Links};
 use super::pool::Candidate;
 use super::site::Site;
+use crate::BuildError;
 use crate::search::Stats;
 
 /// Links each unreachable node, in order, from a reachable node near it, which a search of width `beam` finds.
-pub(super) fn reach_all(site: &Site<'_>, links: &mut Links, beam: usize) {
+pub(super) fn reach_all(site: &Site<'_>, links: &mut Links, beam: usize) -> Result<(), BuildError> {
     let mut reached = vec![false; site.len()];
     spread(links, links.entry(), &mut reached);
     for node in 0..site.len() as u32 {
         if !reached[node as usize] {
+            site.watch.go_on()?;
             let near = reached_near(site, links, node, &reached, beam);
             attach(links, node, &near);
             spread(links, node, &mut reached);
         }
     }
+    Ok(())
 }
 
 /// Marks what can be reached from `start` along level 0.
@@ -83,6 +86,7 @@ pub(super) fn unreachable(links: &Links) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Watch;
     use crate::distance::Distance;
     use crate::graph::hnsw;
     use crate::graph::pool::Pools;
@@ -93,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn site<'a>(vectors: &'a Vectors, metric: Metric, seed: u64, pools: &'a Pools) -> Site<'a> {
-        Site { vectors, metric, distance: Distance::new(metric), seed, pools, progress: &|_, _| {} }
+        Site { vectors, metric, distance: Distance::new(metric), seed, pools, watch: Watch::none() }
     }
 
     proptest! {
@@ -112,8 +116,8 @@ mod tests {
             let vectors = Vectors::copy(Rows::new(&values, 2).unwrap());
             let pools = Pools::default();
             let site = site(&vectors, if dot { Metric::Dot } else { Metric::L2 }, seed, &pools);
-            let mut links = hnsw::build(&site, HnswSpec::new(links, 8).unwrap());
-            reach_all(&site, &mut links, 8);
+            let mut links = hnsw::build(&site, HnswSpec::new(links, 8).unwrap()).unwrap();
+            reach_all(&site, &mut links, 8).unwrap();
             prop_assert_eq!(unreachable(&links), 0);
             prop_assert_eq!(links.level(links.entry()), links.top());
             for node in 0..n as u32 {
@@ -146,7 +150,7 @@ mod tests {
         let vectors = Vectors::copy(Rows::new(&values, 1).unwrap());
         let pools = Pools::default();
         assert_eq!(unreachable(&lost), 2);
-        reach_all(&site(&vectors, Metric::L2, 0, &pools), &mut lost, 2);
+        reach_all(&site(&vectors, Metric::L2, 0, &pools), &mut lost, 2).unwrap();
         assert_eq!(unreachable(&lost), 0);
         // Node 5's nearest is 4, whose last link (3) it takes over; node 6's is then 5, likewise.
         assert_eq!(lost.base[16..28], [0, 1, 2, 5, 0, 1, 2, 6, 0, 3, END, END]);

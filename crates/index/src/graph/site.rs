@@ -4,6 +4,7 @@ use super::points::NearRows;
 use super::pool::{Candidate, Pools};
 use crate::distance::Distance;
 use crate::vectors::Vectors;
+use crate::{BuildError, Phase, Watch};
 use data::Metric;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -18,13 +19,18 @@ pub(super) struct Site<'a> {
     pub(super) distance: Distance,
     pub(super) seed: u64,
     pub(super) pools: &'a Pools,
-    pub(super) progress: &'a (dyn Fn(usize, usize) + Sync),
+    pub(super) watch: Watch<'a>,
 }
 
 impl<'a> Site<'a> {
     /// Number of nodes.
     pub(super) fn len(&self) -> usize {
         self.vectors.len()
+    }
+
+    /// Tells how many nodes are done, and learns whether to go on.
+    pub(super) fn step(&self, phase: Phase, done: usize) -> Result<(), BuildError> {
+        self.watch.step(phase, done, self.len())
     }
 
     /// The vector of a node, padded.

@@ -8,6 +8,7 @@ use super::repair::{reach_all, unreachable};
 use super::site::Site;
 use super::trees::Trees;
 use super::{Graph, GraphSpec, efanna, knng, nsg, nsw, vamana};
+use crate::Watch;
 use crate::distance::Distance;
 use crate::search::{Filter, Index, Request};
 use crate::vectors::Vectors;
@@ -36,7 +37,7 @@ fn clumps(n: usize, dim: usize, seed: u64) -> Vec<f32> {
 }
 
 fn site<'a>(vectors: &'a Vectors, metric: Metric, pools: &'a Pools) -> Site<'a> {
-    Site { vectors, metric, distance: Distance::new(metric), seed: 3, pools, progress: &|_, _| {} }
+    Site { vectors, metric, distance: Distance::new(metric), seed: 3, pools, watch: Watch::none() }
 }
 
 /// The share of the true `k` nearest of every twentieth row that its list holds.
@@ -65,15 +66,15 @@ fn descent_finds_nine_of_ten_nearest_and_never_loses_any() {
     };
     let mut before = kth(&near);
     for round in 0..8 {
-        near.round(&site, round);
+        near.round(&site, round).unwrap();
         let now = kth(&near);
         assert!(now.iter().zip(&before).all(|(now, before)| now <= before), "round {round}");
         before = now;
     }
     let recall = graph_recall(&values, dim, k, |node| near.of(node).map(Candidate::id).collect());
     assert!(recall >= 0.9, "{recall}");
-    let trees = Trees::build(&site, 4);
-    let begun = efanna::neighbours(&site, &trees, k + 8, |_, _| {});
+    let trees = Trees::build(&site, 4).unwrap();
+    let begun = efanna::neighbours(&site, &trees, k + 8).unwrap();
     let recall = graph_recall(&values, dim, k, |node| begun.of(node).map(Candidate::id).collect());
     assert!(recall >= 0.95, "{recall}");
 }
@@ -88,15 +89,15 @@ fn every_builder_caps_its_lists_and_leaves_no_node_out() {
         let (vectors, pools) = (Vectors::copy(Rows::new(&values, dim).unwrap()), Pools::default());
         let site = site(&vectors, metric, &pools);
         let graphs: [(&str, usize, Links); 5] = [
-            ("NSW", 16, nsw::build(&site, &nsw::Nsw { links: 8, construction: 40 })),
-            ("KNNG", 9, knng::build(&site, 9)),
-            ("EFANNA", 9, efanna::build(&site, 9, 2).0),
-            ("NSG", 9, nsg::build(&site, 9, 41)),
-            ("Vamana", 9, vamana::build(&site, 9, 40, 1.2)),
+            ("NSW", 16, nsw::build(&site, &nsw::Nsw { links: 8, construction: 40 }).unwrap()),
+            ("KNNG", 9, knng::build(&site, 9).unwrap()),
+            ("EFANNA", 9, efanna::build(&site, 9, 2).unwrap().0),
+            ("NSG", 9, nsg::build(&site, 9, 41).unwrap()),
+            ("Vamana", 9, vamana::build(&site, 9, 40, 1.2).unwrap()),
         ];
         for (name, most, mut links) in graphs {
             assert_eq!((links.len(), links.widths.base), (n, most), "{name}");
-            reach_all(&site, &mut links, 40);
+            reach_all(&site, &mut links, 40).unwrap();
             assert_eq!(unreachable(&links), 0, "{name} {metric} {n}");
             for node in 0..n as u32 {
                 let list: Vec<u32> = links.list(node, 0).collect();
@@ -114,8 +115,8 @@ fn links_that_nsg_chooses_hide_no_other() {
     let values = clumps(1500, dim, 4);
     let (vectors, pools) = (Vectors::copy(Rows::new(&values, dim).unwrap()), Pools::default());
     let site = site(&vectors, Metric::L2, &pools);
-    let near = knng::build(&site, 20);
-    let links = nsg::chosen(&site, &near, &knng::start_nodes(&site), 12, 44);
+    let near = knng::build(&site, 20).unwrap();
+    let links = nsg::chosen(&site, &near, &knng::start_nodes(&site), 12, 44).unwrap();
     for node in 0..1500 {
         let list: Vec<u32> = links.list(node, 0).collect();
         for (i, &far) in list.iter().enumerate() {
@@ -187,7 +188,7 @@ fn a_row_falls_into_its_own_leaf() {
     let values = clumps(3000, 7, 6);
     let (vectors, pools) = (Vectors::copy(Rows::new(&values, 7).unwrap()), Pools::default());
     let site = site(&vectors, Metric::L2, &pools);
-    let trees = Trees::build(&site, 3);
+    let trees = Trees::build(&site, 3).unwrap();
     let places = trees.places();
     for tree in places.chunks_exact(3000) {
         assert_eq!(tree.iter().collect::<HashSet<_>>().len(), 3000);
@@ -214,7 +215,7 @@ fn codes_give_their_own_distances_and_a_finer_code_gives_better_ones() {
             [("NSG16,SQ4", false), ("HNSW8,SQ4,Refine(Flat)", true), ("Vamana16,LVQ4,RFlat", true)]
         {
             let spec = GraphSpec::parse(line).unwrap().unwrap();
-            let graph = Graph::build(&spec, rows, metric, 1, &|_, _| {}).unwrap();
+            let graph = Graph::build(&spec, rows, metric, 1, &Watch::none()).unwrap();
             let mut hits = Hits::default();
             (&graph as &dyn Index).search(queries, &Request::top(k), &mut hits).unwrap();
             let (mut off, mut most) = (0f32, 0f32);

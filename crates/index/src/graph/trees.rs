@@ -6,6 +6,7 @@
 //! Sources: Bentley, CACM 1975; Silpa-Anan and Hartley, CVPR 2008 (several random trees).
 
 use super::site::Site;
+use crate::BuildError;
 use crate::array::Array;
 use crate::file::{OpenError, Part, PartKind, Sections};
 use kernels::SplitMix64;
@@ -40,7 +41,7 @@ fn half(range: &Range<usize>) -> usize {
 }
 
 impl Trees {
-    pub(super) fn build(site: &Site<'_>, count: usize) -> Self {
+    pub(super) fn build(site: &Site<'_>, count: usize) -> Result<Self, BuildError> {
         let (n, depth) = (site.len(), depth(site.len()));
         let mut splits = Array::filled(count * ((1 << depth) - 1) * 2, 0u32);
         let mut orders = Array::filled(count * n, 0u32);
@@ -52,6 +53,7 @@ impl Trees {
             let seed = SplitMix64::named(site.seed, 0x7472_6565 + tree as u64).bits();
             // One level after another: the ranges of a level do not touch.
             for level in 0..depth {
+                site.watch.go_on()?;
                 let (first, ranges) = ((1usize << level) - 1, ranges(n, level));
                 let mut rest = &mut order[..];
                 let mut tasks = Vec::with_capacity(ranges.len());
@@ -66,7 +68,7 @@ impl Trees {
                 });
             }
         }
-        Self { n, depth, splits, orders }
+        Ok(Self { n, depth, splits, orders })
     }
 
     pub(super) fn open(n: usize, count: usize, sections: &Sections<'_>) -> Result<Self, OpenError> {

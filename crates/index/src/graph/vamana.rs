@@ -11,6 +11,7 @@ use super::back::{Back, answer};
 use super::links::Links;
 use super::prune::robust;
 use super::site::Site;
+use crate::{BuildError, Phase};
 use kernels::SplitMix64;
 use rayon::prelude::*;
 
@@ -24,7 +25,12 @@ const GROUP: usize = 32;
 const CANDIDATES: usize = 750;
 
 /// Links every row.
-pub(super) fn build(site: &Site<'_>, degree: usize, construction: usize, alpha: f32) -> Links {
+pub(super) fn build(
+    site: &Site<'_>,
+    degree: usize,
+    construction: usize,
+    alpha: f32,
+) -> Result<Links, BuildError> {
     let n = site.len();
     let entry = site.central();
     let mut links = Links::flat(n, degree, entry);
@@ -32,17 +38,17 @@ pub(super) fn build(site: &Site<'_>, degree: usize, construction: usize, alpha: 
     let mut done = 1;
     while done < n {
         let round = (done / SHARE).clamp(done.min(GROUP), ROUND).min(n - done);
-        choose(site, &mut links, &order[done..done + round], construction, 1.0);
+        choose(site, &mut links, &order[done..done + round], construction, 1.0)?;
         done += round;
-        (site.progress)(done / 2, n);
+        site.step(Phase::Linking, done / 2)?;
     }
     let round = (n / SHARE).clamp(GROUP, ROUND);
     for (i, nodes) in order.chunks(round).enumerate() {
-        choose(site, &mut links, nodes, construction, alpha);
-        (site.progress)(n / 2 + (i * round + nodes.len()) / 2, n);
+        choose(site, &mut links, nodes, construction, alpha)?;
+        site.step(Phase::Linking, n / 2 + (i * round + nodes.len()) / 2)?;
     }
-    (site.progress)(n, n);
-    links
+    site.step(Phase::Linking, n)?;
+    Ok(links)
 }
 
 /// All nodes in random order, the entry first.
@@ -57,12 +63,21 @@ fn order(n: usize, entry: u32, seed: u64) -> Vec<u32> {
 }
 
 /// Lets `nodes` choose their links, then tells the nodes they link to.
-fn choose(site: &Site<'_>, links: &mut Links, nodes: &[u32], construction: usize, alpha: f32) {
+fn choose(
+    site: &Site<'_>,
+    links: &mut Links,
+    nodes: &[u32],
+    construction: usize,
+    alpha: f32,
+) -> Result<(), BuildError> {
     let degree = links.widths.base;
     let frozen = &*links;
     let lists: Vec<Vec<u32>> = nodes
         .par_chunks(GROUP)
         .flat_map_iter(|nodes| {
+            if site.watch.stopped() {
+                return Vec::new();
+            }
             let mut scratch = site.pools.take(site.len());
             let choose = |&node: &u32| {
                 let mut met = frozen.met(site, node, construction, &mut scratch);
@@ -74,12 +89,13 @@ fn choose(site: &Site<'_>, links: &mut Links, nodes: &[u32], construction: usize
             nodes.iter().map(choose).collect::<Vec<_>>()
         })
         .collect();
+    site.watch.go_on()?;
     let mut backs = Vec::with_capacity(nodes.len() * degree);
     for (&source, list) in nodes.iter().zip(&lists) {
         links.write(source, 0, list);
         backs.extend(list.iter().map(|&target| Back { level: 0, target, source }));
     }
-    answer(links, backs, |node, _, list| {
+    answer(site, links, backs, |node, _, list| {
         if list.len() <= degree { list } else { robust(site, &site.ranked(node, &list), alpha, degree) }
-    });
+    })
 }

@@ -6,7 +6,7 @@
 
 use super::Writer;
 use crate::file::{Disk, System};
-use crate::{Effort, Filter, GrowError, Index, Provenance, Request, build, open, save, verify};
+use crate::{Effort, Filter, GrowError, Index, Provenance, Request, Watch, build, open, save, verify};
 use data::{Hit, Hits, Id, Metric, Rows};
 use kernels::SplitMix64;
 use std::collections::BTreeMap;
@@ -232,7 +232,8 @@ fn content(index: &dyn Index) -> Vec<Hit> {
 
 fn started(path: &Path) {
     let values = rows(0..40, 0);
-    let made = build(&"Flat".parse().unwrap(), Rows::new(&values, DIM).unwrap(), Metric::L2, 3, &|_, _| {});
+    let made =
+        build(&"Flat".parse().unwrap(), Rows::new(&values, DIM).unwrap(), Metric::L2, 3, &Watch::none());
     let provenance = Provenance { model: None, data_hash: "d".into(), seed: 3 };
     save(path, &*made.unwrap(), &provenance, b"beside").unwrap();
 }
@@ -249,7 +250,7 @@ fn change(writer: &mut Writer, number: u64) {
 }
 
 fn commit(writer: &mut Writer, number: u64) -> Result<super::Committed, GrowError> {
-    if number == 4 { writer.compact(&|_, _| {}) } else { writer.commit(&|_, _| {}) }
+    if number == 4 { writer.compact(&Watch::none()) } else { writer.commit(&Watch::none()) }
 }
 
 const COMMITS: u64 = 6;
@@ -312,7 +313,7 @@ fn goes_on(path: &Path, bytes: &[u8], found: &[Hit]) {
     }
     let row = [0.5; DIM];
     writer.add(&[9999], Rows::new(&row, DIM).unwrap()).unwrap();
-    writer.commit(&|_, _| {}).unwrap();
+    writer.commit(&Watch::none()).unwrap();
     verify(&path).unwrap();
     let after = content(&*open(&path).unwrap().index);
     assert_eq!(after.len(), found.len() + 1);
@@ -344,7 +345,7 @@ fn a_disk_that_refuses_loses_nothing() {
                 match error {
                     GrowError::Unsure { .. } => {
                         // Only opening it again tells; this writer does not go on.
-                        assert!(matches!(writer.commit(&|_, _| {}), Err(GrowError::Unsure { .. })));
+                        assert!(matches!(writer.commit(&Watch::none()), Err(GrowError::Unsure { .. })));
                         drop(writer);
                         let (again, _) = recorded(&path);
                         let found = content(&*again.reader().index);

@@ -6,7 +6,7 @@ use super::segment::{Maker, Segment};
 use super::segmented::{SegmentInfo, Segmented, directory, info};
 use crate::array::Array;
 use crate::file::{Content, Mapped, Part, PartKind, Sections};
-use crate::{OpenError, Provenance};
+use crate::{OpenError, Provenance, Watch};
 use data::{Id, Rows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -71,7 +71,7 @@ impl Generation {
         &self,
         changes: &Changes,
         compact: bool,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        watch: &Watch<'_>,
     ) -> Result<Plan, GrowError> {
         let olds = &self.segments.segments;
         let mut gone: Vec<Vec<usize>> = vec![Vec::new(); olds.len()];
@@ -91,7 +91,7 @@ impl Generation {
             members.push(Member { rows: added, live: added, has_vectors: true });
         }
         let head = self.file.head();
-        let maker = Maker { spec: &head.spec, metric: head.metric, seed: self.provenance.seed, progress };
+        let maker = Maker { spec: &head.spec, metric: head.metric, seed: self.provenance.seed, watch };
         let (mut segments, mut infos): (Vec<Next>, Vec<SegmentInfo>) = Default::default();
         for run in runs(&members, compact) {
             let Member { rows, live, has_vectors } = members[run.start];
@@ -130,7 +130,7 @@ impl Generation {
             let kept: Vec<u32> = first.living().filter(stays).map(|(_, row)| row as u32).collect();
             let (ids, values) = self.gathered(rest, added.clone(), changes)?;
             let rows = Rows::new(&values, dim).expect("whole rows");
-            if let Some(regrown) = first.regrown(maker, &kept, &ids, rows) {
+            if let Some(regrown) = first.regrown(maker, &kept, &ids, rows)? {
                 return Ok(regrown);
             }
         }
@@ -197,7 +197,7 @@ impl Generation {
         match next {
             Next::Made(segment) => segment.parts(),
             Next::Kept { at, live } => {
-                let shared = [PartKind::Provenance, PartKind::Segments, PartKind::Payload];
+                let shared = [PartKind::Provenance, PartKind::Segments, PartKind::Payload, PartKind::Tuned];
                 let own = |part: &Part<'_>| {
                     !(shared.iter().any(|&kind| part.is(kind)) || live.is_some() && part.is(PartKind::Live))
                 };

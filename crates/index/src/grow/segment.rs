@@ -4,7 +4,7 @@ use crate::array::Array;
 use crate::build::MAX_ROWS;
 use crate::file::{OpenError, Part, PartKind, Sections, open_index};
 use crate::search::Filter;
-use crate::{BuildError, Index, Spec, build};
+use crate::{BuildError, Index, Spec, Watch, build};
 use data::{Id, Metric, Rows};
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ pub(super) struct Maker<'a> {
     pub(super) spec: &'a Spec,
     pub(super) metric: Metric,
     pub(super) seed: u64,
-    pub(super) progress: &'a (dyn Fn(usize, usize) + Sync),
+    pub(super) watch: &'a Watch<'a>,
 }
 
 /// Whether bit `at` is set.
@@ -85,14 +85,14 @@ impl Segment {
         kept: &[u32],
         added: &[Id],
         more: Rows<'_, f32>,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, BuildError> {
         if kept.len() + added.len() < SCANNED || self.index.spec() != *maker.spec {
-            return None;
+            return Ok(None);
         }
-        let index = self.index.regrown(kept, more, maker.seed, maker.progress)?;
+        let Some(index) = self.index.regrown(kept, more, maker.seed, maker.watch)? else { return Ok(None) };
         let mut ids: Vec<Id> = kept.iter().filter_map(|&row| self.id(row.into())).collect();
         ids.extend(added);
-        Some(Self::named(index, &ids))
+        Ok(Some(Self::named(index, &ids)))
     }
 
     /// A whole index, whose ids are positions, as a segment.
@@ -265,6 +265,6 @@ impl Passing<'_> {
 
 impl Maker<'_> {
     fn build(&self, spec: &Spec, rows: Rows<'_, f32>) -> Result<Box<dyn Index>, BuildError> {
-        build(spec, rows, self.metric, self.seed, self.progress)
+        build(spec, rows, self.metric, self.seed, self.watch)
     }
 }

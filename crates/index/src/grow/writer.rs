@@ -5,7 +5,7 @@ use super::generation::{Changes, Generation};
 use super::lock::Lock;
 use super::segmented::SegmentInfo;
 use crate::file::{self, Disk, Failed, System};
-use crate::{OpenError, Opened, open};
+use crate::{OpenError, Opened, Watch, open};
 use data::{Id, Rows};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -189,26 +189,26 @@ impl Writer {
     /// [`Latest`] again. Without changes nothing happens.
     ///
     /// The file grows at its end. When more than half of it is no longer in use it is written anew in its place.
-    /// `progress` is told the rows done and the rows in all of each segment that is built.
+    /// `watch` is told how far each segment is that is built, and stops it: then nothing is written.
     ///
     /// # Errors
     /// When the disk is full, the system refuses, or a segment cannot be built. The index is then as it was, and the
     /// changes are kept for another try, but for [`GrowError::Unsure`].
-    pub fn commit(&mut self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Committed, GrowError> {
+    pub fn commit(&mut self, watch: &Watch<'_>) -> Result<Committed, GrowError> {
         self.require_known()?;
         if self.changes.is_empty() {
             return Ok(self.committed());
         }
-        self.write(false, progress)
+        self.write(false, watch)
     }
 
     /// As [`Writer::commit`], and makes one segment of all that hold their rows, in a new file that holds nothing else.
     ///
     /// # Errors
     /// As for [`Writer::commit`].
-    pub fn compact(&mut self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Committed, GrowError> {
+    pub fn compact(&mut self, watch: &Watch<'_>) -> Result<Committed, GrowError> {
         self.require_known()?;
-        self.write(true, progress)
+        self.write(true, watch)
     }
 
     fn require_known(&self) -> Result<(), GrowError> {
@@ -226,17 +226,13 @@ impl Writer {
         Committed { generation, rows: head.rows, bytes, segments: self.last.segments.infos() }
     }
 
-    fn write(
-        &mut self,
-        compact: bool,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Committed, GrowError> {
+    fn write(&mut self, compact: bool, watch: &Watch<'_>) -> Result<Committed, GrowError> {
         match self.lock.is_at(&self.path) {
             Ok(true) => {}
             Ok(false) => return Err(GrowError::Replaced { path: self.path.clone() }),
             Err(source) => return Err(GrowError::io(self.path.clone(), source)),
         }
-        let next = self.last.next(&self.changes, compact, progress)?;
+        let next = self.last.next(&self.changes, compact, watch)?;
         let grown = self.last.content(&next, &self.changes, false);
         let alone = self.last.content(&next, &self.changes, true);
         let (used, appended) = alone.lengths(&self.last.file);

@@ -1,26 +1,28 @@
 //! From rows to lists.
 
+use super::bounds::CODE_SAMPLE;
 use super::coarse::{self, Coarse};
 use super::finer::Finer;
 use super::spec::{ListsSpec, Partition};
 use super::{Lists, Places, residual_distances};
 use crate::array::Array;
 use crate::build::BuildError;
+use crate::{Phase, Watch};
 use data::{Metric, Rows};
-use quant::{Codec, Training};
+use quant::Codec;
 use rayon::prelude::*;
 
-/// Rows that codes are learnt from, at most.
-const SAMPLE: usize = 1 << 17;
 /// Rows that one task encodes.
 const CHUNK: usize = 256;
+/// Rows after which it is told how far encoding is.
+const ROUND: usize = 1 << 16;
 
 pub(super) fn build(
     spec: &ListsSpec,
     rows: Rows<'_, f32>,
     metric: Metric,
     seed: u64,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    watch: &Watch<'_>,
 ) -> Result<Lists, BuildError> {
     let (n, dim) = (rows.len(), rows.dim());
     let cells = spec.cells.as_ref();
@@ -30,43 +32,42 @@ pub(super) fn build(
     if n < lists && !by_rows {
         return Err(BuildError::TooFew { rows: n, lists });
     }
-    let coarse = cells.map(|cells| Coarse::train(&cells.partition, rows, metric, seed)).transpose()?;
+    let coarse = cells.map(|cells| Coarse::train(&cells.partition, rows, metric, seed, watch)).transpose()?;
     let assignment = match &coarse {
-        Some(coarse) => coarse.assign(rows, metric),
+        Some(coarse) => coarse.assign(rows, metric, watch)?,
         None => vec![0; n],
     };
-    progress(n / 4, n);
     let residual = coarse.as_ref().filter(|_| cells.is_some_and(|cells| cells.residual));
-    let sample = coarse::sample(rows, SAMPLE, seed);
+    let sample = coarse::sample(rows, CODE_SAMPLE, seed);
     let sample = Rows::new(&sample, dim).expect("whole rows");
     let codec = match residual {
         Some(coarse) => {
-            let cells = coarse.assign(sample, metric);
+            let cells = coarse.assign(sample, metric, watch)?;
             let rows = less_centroids(coarse, sample, &cells);
-            spec.code.train(Rows::new(&rows, dim).expect("whole rows"), &Training::seeded(seed))?
+            let rows = Rows::new(&rows, dim).expect("whole rows");
+            watch.train(seed, |training| spec.code.train(rows, training))?
         }
-        None => spec.code.train(sample, &Training::seeded(seed))?,
+        None => watch.train(seed, |training| spec.code.train(sample, training))?,
     };
-    progress(n / 2, n);
     let (starts, ids) = order(&assignment, lists);
-    let finer = spec.refine.as_ref().map(|code| Finer::build(code, rows, &ids, sample, seed)).transpose()?;
-    progress(n / 4 * 3, n);
+    let refine = spec.refine.as_ref();
+    let finer = refine.map(|code| Finer::build(code, rows, &ids, sample, seed, watch)).transpose()?;
     let residual = residual.map(|coarse| (coarse, assignment.as_slice()));
     let (offsets, codes) = match by_rows {
         true => {
             let mut codes = Array::filled(n * codec.code_len(), 0u8);
-            encode(&*codec, rows, &ids, residual, codes.as_mut());
+            encode(&*codec, rows, &ids, residual, codes.as_mut(), watch)?;
             (None, codes)
         }
         false => {
-            let (offsets, codes) = pack(&*codec, rows, &ids, &starts, residual);
+            let (offsets, codes) = pack(&*codec, rows, &ids, &starts, residual, watch)?;
             (Some(owned(&offsets)), codes)
         }
     };
     let terms = residual
         .filter(|_| by_rows && residual_distances(spec, metric))
         .map(|(coarse, lists)| owned(&terms(&*codec, &codes, coarse, &ids, lists)));
-    progress(n, n);
+    watch.step(Phase::Encoding, n, n)?;
     let trained = quant::to_bytes(&spec.code, &*codec).map_err(BuildError::Code)?;
     let places = Places { starts: owned(&starts), offsets, codes, ids: owned(&ids) };
     Ok(Lists {
@@ -135,7 +136,8 @@ fn pack(
     ids: &[u32],
     starts: &[u32],
     residual: Option<(&Coarse, &[u32])>,
-) -> (Vec<u64>, Array<u8>) {
+    watch: &Watch<'_>,
+) -> Result<(Vec<u64>, Array<u8>), BuildError> {
     let mut offsets = vec![0u64];
     let sizes = starts.windows(2).map(|pair| codec.packed_len((pair[1] - pair[0]) as usize) as u64);
     let mut end = 0;
@@ -151,29 +153,61 @@ fn pack(
         rest = left;
         parts.push((part, &ids[places[0] as usize..places[1] as usize]));
     }
-    parts.into_par_iter().for_each(|(part, ids)| {
-        let mut plain = vec![0; ids.len() * codec.code_len()];
-        encode(codec, rows, ids, residual, &mut plain);
-        part.copy_from_slice(&codec.pack(plain));
-    });
-    (offsets, codes)
+    let silent = Watch { progress: &|_, _, _| {}, ..*watch };
+    let round = (parts.len() as u64 * ROUND as u64 / ids.len().max(1) as u64).max(64) as usize;
+    let mut done = 0;
+    for parts in parts.chunks_mut(round) {
+        watch.step(Phase::Encoding, done, ids.len())?;
+        parts.par_iter_mut().try_for_each(|(part, ids)| {
+            let mut plain = vec![0; ids.len() * codec.code_len()];
+            encode(codec, rows, ids, residual, &mut plain, &silent)?;
+            part.copy_from_slice(&codec.pack(plain));
+            Ok::<(), BuildError>(())
+        })?;
+        done += parts.iter().map(|(_, ids)| ids.len()).sum::<usize>();
+    }
+    Ok((offsets, codes))
+}
+
+/// Writes the codes of the rows `ids`, one after another.
+pub(crate) fn encode_rows(
+    codec: &dyn Codec,
+    rows: Rows<'_, f32>,
+    ids: &[u32],
+    codes: &mut [u8],
+    watch: &Watch<'_>,
+) -> Result<(), BuildError> {
+    encode(codec, rows, ids, None, codes, watch)
 }
 
 /// Writes the codes of the rows `ids`, one after another; of what is left of them without their centroid,
 /// where `residual` gives centroids and the list of each row.
-pub(super) fn encode(
+fn encode(
     codec: &dyn Codec,
     rows: Rows<'_, f32>,
     ids: &[u32],
     residual: Option<(&Coarse, &[u32])>,
     codes: &mut [u8],
-) {
-    codes.par_chunks_mut(CHUNK * codec.code_len()).zip(ids.par_chunks(CHUNK)).for_each(|(codes, ids)| {
-        let mut picked: Vec<f32> = ids.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
-        if let Some((coarse, lists)) = residual {
-            let here: Vec<u32> = ids.iter().map(|&id| lists[id as usize]).collect();
-            picked = less_centroids(coarse, Rows::new(&picked, rows.dim()).expect("whole rows"), &here);
-        }
-        codec.encode(Rows::new(&picked, rows.dim()).expect("whole rows"), codes);
-    });
+    watch: &Watch<'_>,
+) -> Result<(), BuildError> {
+    let rounds = codes.chunks_mut(ROUND * codec.code_len()).zip(ids.chunks(ROUND)).enumerate();
+    for (round, (codes, part)) in rounds {
+        watch.step(Phase::Encoding, round * ROUND, ids.len())?;
+        codes.par_chunks_mut(CHUNK * codec.code_len()).zip(part.par_chunks(CHUNK)).for_each(
+            |(codes, ids)| {
+                if watch.stopped() {
+                    return;
+                }
+                let mut picked: Vec<f32> =
+                    ids.iter().flat_map(|&id| rows.row(id as usize)).copied().collect();
+                if let Some((coarse, lists)) = residual {
+                    let here: Vec<u32> = ids.iter().map(|&id| lists[id as usize]).collect();
+                    picked =
+                        less_centroids(coarse, Rows::new(&picked, rows.dim()).expect("whole rows"), &here);
+                }
+                codec.encode(Rows::new(&picked, rows.dim()).expect("whole rows"), codes);
+            },
+        );
+    }
+    watch.go_on()
 }

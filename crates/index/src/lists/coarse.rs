@@ -5,9 +5,13 @@ use super::product::Product;
 use super::spec::Partition;
 use crate::build::BuildError;
 use crate::file::{OpenError, Part, Sections};
+use crate::{Phase, Watch};
 use data::{Metric, Rows};
 use kernels::SplitMix64;
 use std::borrow::Cow;
+
+/// Rows after which it is told how many lie in lists.
+const ROUND: usize = 1 << 16;
 
 /// How rows are put into lists.
 pub(super) enum Coarse {
@@ -24,12 +28,18 @@ impl Coarse {
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
         Ok(match partition {
-            Partition::Nearest { router, .. } => {
-                Self::Nearest(Nearest::train(partition.lists(), router.as_deref(), rows, metric, seed)?)
-            }
-            Partition::Product { bits } => Self::Product(Product::train(*bits, rows, metric, seed)?),
+            Partition::Nearest { router, .. } => Self::Nearest(Nearest::train(
+                partition.lists(),
+                router.as_deref(),
+                rows,
+                metric,
+                seed,
+                watch,
+            )?),
+            Partition::Product { bits } => Self::Product(Product::train(*bits, rows, metric, seed, watch)?),
         })
     }
 
@@ -50,11 +60,24 @@ impl Coarse {
     }
 
     /// The list of each row.
-    pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric) -> Vec<u32> {
-        match self {
-            Self::Nearest(nearest) => nearest.assign(rows, metric),
-            Self::Product(product) => product.assign(rows, metric),
+    pub(super) fn assign(
+        &self,
+        rows: Rows<'_, f32>,
+        metric: Metric,
+        watch: &Watch<'_>,
+    ) -> Result<Vec<u32>, BuildError> {
+        let mut lists = vec![0; rows.len()];
+        let rounds = lists.chunks_mut(ROUND).zip(rows.as_slice().chunks(ROUND * rows.dim())).enumerate();
+        for (round, (lists, values)) in rounds {
+            watch.step(Phase::Assigning, round * ROUND, rows.len())?;
+            let part = Rows::new(values, rows.dim()).expect("whole rows");
+            match self {
+                Self::Nearest(nearest) => nearest.assign(part, metric, watch, lists),
+                Self::Product(product) => product.assign(part, metric, watch, lists),
+            }
         }
+        watch.step(Phase::Assigning, rows.len(), rows.len())?;
+        Ok(lists)
     }
 
     /// The centroid of a list, in two pieces one after the other.

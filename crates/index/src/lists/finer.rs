@@ -1,5 +1,6 @@
 //! A second, finer code of each row, by which the best of a scan are ranked again.
 
+use crate::Watch;
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::distance::Distance;
@@ -8,8 +9,8 @@ use crate::scan;
 use crate::vectors::{self, Vectors};
 use data::{Hit, Metric, Rows};
 use kernels::TopK;
+use quant::Codec;
 use quant::codes::Code;
-use quant::{Codec, Training};
 
 /// Rows in list order, as they are or coded.
 pub(crate) enum Finer {
@@ -63,14 +64,15 @@ impl Finer {
         ids: &[u32],
         sample: Rows<'_, f32>,
         seed: u64,
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
         if matches!(code, Code::Full(_)) {
             return Ok(Self::Rows(Vectors::gather(rows, ids)));
         }
-        let codec = code.train(sample, &Training::seeded(seed))?;
+        let codec = watch.train(seed, |training| code.train(sample, training))?;
         let trained = quant::to_bytes(&alone(code), &*codec).map_err(BuildError::Code)?;
         let mut codes = Array::filled(rows.len() * codec.code_len(), 0u8);
-        super::build::encode(&*codec, rows, ids, None, codes.as_mut());
+        super::encode_rows(&*codec, rows, ids, codes.as_mut(), watch)?;
         Ok(Self::Codes { codec, trained, codes })
     }
 

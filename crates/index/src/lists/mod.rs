@@ -13,6 +13,7 @@
 //! `multi_sequence` do, and `router` lets another index find them;
 //! `visit` reads them, `gather` those of a product; `sieve` tells which rows pass a filter, `finer` ranks again; this one answers requests.
 
+pub(crate) mod bounds;
 mod build;
 mod coarse;
 mod finer;
@@ -25,11 +26,14 @@ mod sieve;
 pub(crate) mod spec;
 mod visit;
 
+use crate::Watch;
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, ListsSpec, Spec};
+use bounds::PROBES;
+pub(crate) use build::encode_rows;
 use coarse::Coarse;
 pub(crate) use coarse::sample;
 use data::{Hit, Hits, Metric, Rows};
@@ -42,8 +46,6 @@ use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use visit::{Found, Visits};
 
-/// Lists visited where the request names no number: a thirty-second of them, but no fewer than this.
-const PROBES: usize = 16;
 /// Rows ranked again for each answer where the request names no number.
 const RERANK: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 /// What a row that passes costs when its code, the finer one where there is one, is read alone, in rows of a visited
@@ -120,9 +122,9 @@ impl Lists {
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
-        build::build(spec, rows, metric, seed, progress)
+        build::build(spec, rows, metric, seed, watch)
     }
 
     pub(crate) fn open(spec: &ListsSpec, sections: &Sections<'_>) -> Result<Self, OpenError> {

@@ -1,5 +1,6 @@
 //! Lists by nearest centroid.
 
+use super::bounds::CENTROID_SAMPLE;
 use super::coarse::sample;
 use super::router::Router;
 use crate::array::Array;
@@ -7,14 +8,13 @@ use crate::build::BuildError;
 use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::search::{SearchError, Stats};
 use crate::spec::Spec;
+use crate::{Phase, Watch};
 use data::{Metric, Rows};
-use kernels::{KMeansConfig, Method, Panels, Reservoir, Seeds, kmeans};
+use kernels::{KMeansConfig, Method, Panels, Reservoir, Seeds, kmeans_until};
 use rayon::prelude::*;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
-/// Rows a list that centroids are learnt from, at most.
-pub(super) const ROWS_A_LIST: usize = 64;
 /// Rounds of k-means; more change lists little.
 pub(super) const ROUNDS: usize = 10;
 /// Lists beyond which centroids are learnt on two levels.
@@ -47,9 +47,10 @@ impl Nearest {
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
         let dim = rows.dim();
-        let sample = sample(rows, lists.saturating_mul(ROWS_A_LIST), seed);
+        let sample = sample(rows, lists.saturating_mul(CENTROID_SAMPLE), seed);
         let config = KMeansConfig {
             rounds: ROUNDS,
             seeds: Seeds::Random,
@@ -58,9 +59,10 @@ impl Nearest {
             spherical: metric == Metric::Dot,
             ..KMeansConfig::new(lists, seed)
         };
-        let learnt = kmeans(&sample, dim, &config).centroids;
+        let learnt = kmeans_until(&sample, dim, &config, watch.stop).ok_or(BuildError::Cancelled)?.centroids;
+        watch.step(Phase::Training, 1, 1)?;
         let view = Rows::new(&learnt, dim).expect("whole centroids");
-        let router = router.map(|spec| Router::build(spec, view, metric, seed)).transpose()?;
+        let router = router.map(|spec| Router::build(spec, view, metric, seed, watch)).transpose()?;
         let mut centroids = Array::filled(learnt.len(), 0.0);
         centroids.as_mut().copy_from_slice(&learnt);
         Ok(Self { centroids, dim, router, panels: OnceLock::new() })
@@ -87,20 +89,19 @@ impl Nearest {
         self.centroids.len() / self.dim
     }
 
-    /// The list of each row: that of its nearest centroid, or, among more than [`COMPARED`], of the one that the
+    /// Writes the list of each row: that of its nearest centroid, or, among more than [`COMPARED`], of the one that the
     /// router finds.
-    pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric) -> Vec<u32> {
+    pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric, watch: &Watch<'_>, lists: &mut [u32]) {
         let router = self.router.as_ref().filter(|_| self.lists() > COMPARED);
         let panels = router.is_none().then(|| self.panels(metric));
-        let mut lists = vec![0; rows.len()];
         lists.par_chunks_mut(CHUNK).zip(rows.as_slice().par_chunks(CHUNK * self.dim)).for_each(
             |(lists, rows)| match (panels, router) {
+                _ if watch.stopped() => {}
                 (Some(panels), _) => panels.nearest(rows, lists, &mut vec![0.0; lists.len()]),
                 (None, Some(router)) => routed(router, Rows::new(rows, self.dim).expect("whole rows"), lists),
                 (None, None) => {}
             },
         );
-        lists
     }
 
     /// The lists whose centroids are nearest each query, at most `probes`: all of them, or those that the router

@@ -6,15 +6,17 @@
 //! and `t = |c + r|^2 - |c|^2` is kept for each row: one table serves all lists.
 //! Source: Babenko and Lempitsky, CVPR 2012.
 
+use super::bounds::CENTROID_SAMPLE;
 use super::coarse::sample;
 use super::multi_sequence::least_cells;
-use super::nearest::{ROUNDS, ROWS_A_LIST};
+use super::nearest::ROUNDS;
 use crate::array::Array;
 use crate::build::BuildError;
 use crate::distance::Distance;
 use crate::file::{OpenError, Part, PartKind, Sections};
+use crate::{Phase, Watch};
 use data::{Metric, Rows};
-use kernels::{KMeansConfig, Panels, Seeds, kmeans};
+use kernels::{KMeansConfig, Panels, Seeds, kmeans_until};
 use rayon::prelude::*;
 
 /// Rows that one task puts into lists.
@@ -49,6 +51,7 @@ impl Product {
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
         let (count, dim) = (1 << bits, rows.dim());
         if dim < 2 {
@@ -57,7 +60,7 @@ impl Product {
         if rows.len() < count {
             return Err(BuildError::TooFew { rows: rows.len(), lists: count });
         }
-        let sample = sample(rows, count * ROWS_A_LIST, seed);
+        let sample = sample(rows, count * CENTROID_SAMPLE, seed);
         let config = KMeansConfig {
             rounds: ROUNDS,
             seeds: Seeds::Random,
@@ -68,7 +71,9 @@ impl Product {
         let mut rest = centroids.as_mut();
         for (half, width) in halves(&sample, dim).iter().zip([first(dim), dim - first(dim)]) {
             let (to, left) = rest.split_at_mut(count * width);
-            to.copy_from_slice(&kmeans(half, width, &config).centroids);
+            watch.step(Phase::Training, 0, 1)?;
+            let cut = kmeans_until(half, width, &config, watch.stop).ok_or(BuildError::Cancelled)?;
+            to.copy_from_slice(&cut.centroids);
             rest = left;
         }
         Ok(Self { centroids, count, dim })
@@ -93,21 +98,22 @@ impl Product {
         [(a, cut), (b, self.dim - cut)]
     }
 
-    pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric) -> Vec<u32> {
+    pub(super) fn assign(&self, rows: Rows<'_, f32>, metric: Metric, watch: &Watch<'_>, lists: &mut [u32]) {
         let panels = self.sides().map(|(centroids, width)| match metric {
             Metric::L2 => Panels::new(centroids, width),
             Metric::Dot => Panels::with_starts(centroids, width, &vec![0.0; self.count]),
         });
-        let mut lists = vec![0; rows.len()];
         let chunks = lists.par_chunks_mut(CHUNK).zip(rows.as_slice().par_chunks(CHUNK * self.dim));
         chunks.for_each(|(lists, rows)| {
+            if watch.stopped() {
+                return;
+            }
             let [a, b] = halves(rows, self.dim);
             let (mut second, mut scores) = (vec![0; lists.len()], vec![0.0; lists.len()]);
             panels[0].nearest(&a, lists, &mut scores);
             panels[1].nearest(&b, &mut second, &mut scores);
             lists.iter_mut().zip(second).for_each(|(list, j)| *list = *list * self.count as u32 + j);
         });
-        lists
     }
 
     /// The centroid of a list: its halves.

@@ -4,6 +4,7 @@
 //! no narrower than its own; lists of centroids are visited until they hold four times as many on average, no
 //! fewer of them than its own. What it finds is near, not always nearest.
 
+use crate::Watch;
 use crate::build::{BuildError, build};
 use crate::file::{OpenError, Part, Sections, open_index};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
@@ -30,8 +31,9 @@ impl Router {
         centroids: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
-        Ok(Self::new(build(spec, centroids, metric, seed, &|_, _| {})?))
+        Ok(Self::new(build(spec, centroids, metric, seed, watch)?))
     }
 
     /// Finds the index within that of `sections`, of `lists` centroids.
@@ -89,9 +91,9 @@ mod tests {
         let values: Vec<f32> = (0..2000 * 8).map(|_| random.unit() as f32).collect();
         let rows = Rows::new(&values, 8).unwrap();
         for metric in [Metric::L2, Metric::Dot] {
-            let truth = build(&Spec::FLAT, rows, metric, 1, &|_, _| {}).unwrap();
+            let truth = build(&Spec::FLAT, rows, metric, 1, &Watch::none()).unwrap();
             for (spec, least) in [("HNSW16", 0.97), ("IVF64,Flat", 0.8), ("SQ8", 0.95)] {
-                let router = Router::build(&spec.parse().unwrap(), rows, metric, 1).unwrap();
+                let router = Router::build(&spec.parse().unwrap(), rows, metric, 1, &Watch::none()).unwrap();
                 for wanted in [1, 10, 300, 2000] {
                     let wanted = NonZeroUsize::new(wanted).unwrap();
                     let (found, stats) = router.nearest(rows.slice(0..50), wanted).unwrap();

@@ -14,10 +14,10 @@ use super::walk::{Graph, Rest, Walk, walk_all};
 use super::words::Words;
 use crate::candidate::Candidate;
 use crate::spec::SymqgSpec;
+use crate::{BuildError, Phase, Watch};
 use data::{Metric, Rows};
 use kernels::{Isa, SplitMix64};
 use rayon::prelude::*;
-use std::io;
 
 /// Nodes of a round: one for so many in the graph, at first and in the second pass.
 const FIRST_SHARE: usize = 50;
@@ -72,9 +72,10 @@ pub(super) fn rotate_all(rotation: &Rotation, rows: Rows<'_, f32>, shape: Shape)
 }
 
 /// Rows with their vectors and no neighbour.
-pub(super) fn unlinked(rows: Rows<'_, f32>, shape: Shape) -> io::Result<Words> {
+pub(super) fn unlinked(rows: Rows<'_, f32>, shape: Shape) -> Result<Words, BuildError> {
     let stride = shape.stride();
-    let mut words = Words::zeros(rows.len() * stride)?;
+    let memory = |_| BuildError::Memory { bytes: 4 * rows.len() as u64 * stride as u64 };
+    let mut words = Words::zeros(rows.len() * stride).map_err(memory)?;
     words.as_mut().par_chunks_exact_mut(stride).enumerate().for_each(|(node, row)| {
         shape.set_vector(row, rows.row(node));
         (0..shape.degree).for_each(|slot| shape.set_empty(row, node as u32, slot));
@@ -83,7 +84,12 @@ pub(super) fn unlinked(rows: Rows<'_, f32>, shape: Shape) -> io::Result<Words> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(rows: Rows<'_, f32>, shape: Shape, rotated: &'a [f32], entry: u32) -> io::Result<Self> {
+    pub(super) fn new(
+        rows: Rows<'_, f32>,
+        shape: Shape,
+        rotated: &'a [f32],
+        entry: u32,
+    ) -> Result<Self, BuildError> {
         Ok(Self {
             shape,
             isa: Isa::current(),
@@ -111,21 +117,22 @@ impl<'a> Builder<'a> {
     }
 
     /// Links all nodes.
-    pub(super) fn link(&mut self, spec: SymqgSpec, seed: u64, progress: &(dyn Fn(usize, usize) + Sync)) {
+    pub(super) fn link(&mut self, spec: SymqgSpec, seed: u64, watch: &Watch<'_>) -> Result<(), BuildError> {
         let n = self.len();
         let order = self.order(seed);
         let mut done = 1;
         while done < n {
             let round = (done / FIRST_SHARE).clamp(done.min(GROUP), ROUND).min(n - done);
-            self.round(&order[done..done + round], spec.construction() / 2);
+            self.round(&order[done..done + round], spec.construction() / 2, watch)?;
             done += round;
-            progress(done / 2, n);
+            watch.step(Phase::Linking, done / 2, n)?;
         }
         for (i, nodes) in order.chunks((n / SECOND_SHARE).clamp(GROUP, ROUND)).enumerate() {
-            self.round(nodes, spec.construction());
+            self.round(nodes, spec.construction(), watch)?;
             let done = (i * (n / SECOND_SHARE).clamp(GROUP, ROUND) + nodes.len()).min(n);
-            progress(n / 2 + done / 2, n);
+            watch.step(Phase::Linking, n / 2 + done / 2, n)?;
         }
+        Ok(())
     }
 
     /// All nodes in random order, the entry first.
@@ -140,9 +147,10 @@ impl<'a> Builder<'a> {
     }
 
     /// Lets `nodes` select their links, then tells the nodes they link to.
-    fn round(&mut self, nodes: &[u32], beam: usize) {
-        let mut own: Vec<(u32, Vec<Candidate>)> =
-            nodes.par_chunks(GROUP).flat_map_iter(|group| self.selections(group, beam)).collect();
+    fn round(&mut self, nodes: &[u32], beam: usize, watch: &Watch<'_>) -> Result<(), BuildError> {
+        let selections = |group| if watch.stopped() { Vec::new() } else { self.selections(group, beam) };
+        let mut own: Vec<(u32, Vec<Candidate>)> = nodes.par_chunks(GROUP).flat_map_iter(selections).collect();
+        watch.go_on()?;
         let mut backs: Vec<(u32, Candidate)> = Vec::with_capacity(own.len() * self.shape.degree);
         for (node, list) in &own {
             let kept = list.iter().filter(|link| !link.is_marked());
@@ -152,9 +160,12 @@ impl<'a> Builder<'a> {
         self.replace(&own);
         backs.par_sort_unstable();
         let groups: Vec<&[(u32, Candidate)]> = backs.chunk_by(|a, b| a.0 == b.0).collect();
+        let answered = |group| if watch.stopped() { Vec::new() } else { self.answered(group) };
         let lists: Vec<(u32, Vec<Candidate>)> =
-            groups.par_iter().map(|group| (group[0].0, self.answered(group))).collect();
+            groups.par_iter().map(|group| (group[0].0, answered(group))).collect();
+        watch.go_on()?;
         self.replace(&lists);
+        Ok(())
     }
 
     /// The links that each node of a group selects.

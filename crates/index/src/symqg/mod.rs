@@ -26,13 +26,13 @@ use crate::file::{OpenError, Part, PartKind, Sections};
 use crate::scan::{self, Among};
 use crate::search::{Effort, Filter, Index, Request, SearchError, Stats};
 use crate::spec::{Layout, Spec, SymqgSpec};
+use crate::{Phase, Watch};
 use build::Builder;
 use data::{Hit, Hits, Metric, Rows};
 use kernels::{Isa, TopK};
 use rayon::prelude::*;
 use rotation::Rotation;
 use rows::{Edge, Shape, Vector, is_byte};
-use std::io;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use walk::{Graph, Keep, Rest, Walk, walk_all};
@@ -68,7 +68,7 @@ impl Symqg {
         rows: Rows<'_, f32>,
         metric: Metric,
         seed: u64,
-        progress: &(dyn Fn(usize, usize) + Sync),
+        watch: &Watch<'_>,
     ) -> Result<Self, BuildError> {
         let bytes = rows.dim() <= kernels::integers::MOST_DIMENSIONS
             && rows.as_slice().par_iter().all(|&value| is_byte(value));
@@ -76,11 +76,10 @@ impl Symqg {
         let mean = build::mean(rows);
         let rotation = Rotation::new(&mean, seed);
         let made = match metric {
-            Metric::L2 => linked(spec, rows, shape, &mean, &rotation, seed, progress),
-            Metric::Dot => linked_by_dot(spec, rows, shape, &rotation, seed, progress),
+            Metric::L2 => linked(spec, rows, shape, &mean, &rotation, seed, watch),
+            Metric::Dot => linked_by_dot(spec, rows, shape, &rotation, seed, watch),
         };
-        let (words, entry) =
-            made.map_err(|_| BuildError::Memory { bytes: 4 * rows.len() as u64 * shape.stride() as u64 })?;
+        let (words, entry) = made?;
         let frame = frame(entry, shape, &rotation);
         Ok(Self { spec, metric, shape, n: rows.len(), words, rotation, entry, frame, rest: Rest::default() })
     }
@@ -181,14 +180,14 @@ fn linked(
     mean: &[f32],
     rotation: &Rotation,
     seed: u64,
-    progress: &(dyn Fn(usize, usize) + Sync),
-) -> io::Result<(Words, u32)> {
+    watch: &Watch<'_>,
+) -> Result<(Words, u32), BuildError> {
     let rotated = build::rotate_all(rotation, rows, shape);
     let mut builder = Builder::new(rows, shape, &rotated, build::central(rows, mean))?;
-    builder.link(spec, seed, progress);
-    builder.fill_all();
-    builder.reach_all(spec.construction());
-    progress(rows.len(), rows.len());
+    builder.link(spec, seed, watch)?;
+    builder.fill_all(watch)?;
+    builder.reach_all(spec.construction(), watch)?;
+    watch.step(Phase::Linking, rows.len(), rows.len())?;
     Ok((builder.words, builder.entry))
 }
 
@@ -199,8 +198,8 @@ fn linked_by_dot(
     shape: Shape,
     rotation: &Rotation,
     seed: u64,
-    progress: &(dyn Fn(usize, usize) + Sync),
-) -> io::Result<(Words, u32)> {
+    watch: &Watch<'_>,
+) -> Result<(Words, u32), BuildError> {
     let isa = Isa::current();
     let longer = lengthened(rows);
     let longer = Rows::new(&longer, rows.dim() + 1).expect("each row got one value");
@@ -208,13 +207,16 @@ fn linked_by_dot(
     let mean = build::mean(longer);
     let turned = build::rotate_all(&Rotation::new(&mean, seed), longer, other);
     let mut builder = Builder::new(longer, other, &turned, build::central(longer, &mean))?;
-    builder.link(spec, seed, progress);
-    builder.fill_all();
-    builder.reach_all(spec.construction());
+    builder.link(spec, seed, watch)?;
+    builder.fill_all(watch)?;
+    builder.reach_all(spec.construction(), watch)?;
     let rotated = build::rotate_all(rotation, rows, shape);
     let rotated = |id: u32| &rotated[id as usize * shape.rotated()..][..shape.rotated()];
     let mut words = build::unlinked(rows, shape)?;
     words.as_mut().par_chunks_exact_mut(shape.stride()).enumerate().for_each(|(node, row)| {
+        if watch.stopped() {
+            return;
+        }
         let (id, p) = (node as u32, rows.row(node));
         let edge = |other: u32| {
             let residual: Vec<f32> = rows.row(other as usize).iter().zip(p).map(|(v, p)| v - p).collect();
@@ -222,7 +224,7 @@ fn linked_by_dot(
         };
         shape.set_list(row, id, Metric::Dot, builder.list(id).iter().map(|link| link.id()), edge);
     });
-    progress(rows.len(), rows.len());
+    watch.step(Phase::Linking, rows.len(), rows.len())?;
     Ok((words, builder.entry))
 }
 

@@ -4,16 +4,25 @@
 use super::build::Builder;
 use super::walk::{Walk, walk_all};
 use crate::candidate::Candidate;
+use crate::{BuildError, Watch};
 use rayon::prelude::*;
 use std::collections::HashSet;
 
 impl Builder<'_> {
     /// Fills the lists that walks left short, with the links of links.
-    pub(super) fn fill_all(&mut self) {
+    pub(super) fn fill_all(&mut self, watch: &Watch<'_>) -> Result<(), BuildError> {
         let full = self.shape.degree.min(self.len() - 1);
         let short: Vec<u32> = (0..self.len() as u32).filter(|&node| self.list(node).len() < full).collect();
-        let lists: Vec<_> = short.into_par_iter().map(|node| (node, self.full_list(node, full))).collect();
+        let lists: Vec<_> = short
+            .into_par_iter()
+            .map(|node| {
+                let list = if watch.stopped() { Vec::new() } else { self.full_list(node, full) };
+                (node, list)
+            })
+            .collect();
+        watch.go_on()?;
         self.replace(&lists);
+        Ok(())
     }
 
     /// The links of a node, then spare ones to the nodes fewest links away, then to the first ones.
@@ -35,17 +44,19 @@ impl Builder<'_> {
     }
 
     /// Links each unreachable node, in order, from a reachable node near it.
-    pub(super) fn reach_all(&mut self, beam: usize) {
+    pub(super) fn reach_all(&mut self, beam: usize, watch: &Watch<'_>) -> Result<(), BuildError> {
         let mut reached = vec![false; self.len()];
         let mut walks = Vec::new();
         self.spread(self.entry, &mut reached);
         for node in 0..reached.len() as u32 {
             if !reached[node as usize] {
+                watch.go_on()?;
                 let near = self.reached_near(node, beam, &reached, &mut walks);
                 self.attach(node, &near);
                 self.spread(node, &mut reached);
             }
         }
+        Ok(())
     }
 
     /// Marks what can be reached from `start`.

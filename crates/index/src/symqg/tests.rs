@@ -13,7 +13,7 @@ fn random(n: usize, seed: u64) -> Vec<f32> {
 
 fn built(values: &[f32], dim: usize, metric: Metric) -> Symqg {
     let spec = SymqgSpec::new(32, 100).unwrap();
-    Symqg::build(spec, Rows::new(values, dim).unwrap(), metric, 5, &|_, _| {}).unwrap()
+    Symqg::build(spec, Rows::new(values, dim).unwrap(), metric, 5, &Watch::none()).unwrap()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Rows and provenance that several tests share.
 
 use data::{Contract, Crop, Filter, Metric, Preprocess, Rows};
-use deepembed_index::{Index, MadeBy, Provenance, Spec, build};
+use deepembed_index::{Index, MadeBy, Provenance, Spec, Watch, build};
 use kernels::SplitMix64;
 
 /// `n x dim` values around a few centres, so that neighbourhoods have different densities.
@@ -23,8 +23,9 @@ pub fn clustered(n: usize, dim: usize, clusters: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Builds without progress.
+#[allow(dead_code, reason = "not every test file builds alone")]
 pub fn built(spec: &str, rows: Rows<'_, f32>, metric: Metric, seed: u64) -> Box<dyn Index> {
-    build(&spec.parse::<Spec>().unwrap(), rows, metric, seed, &|_, _| {}).unwrap()
+    build(&spec.parse::<Spec>().unwrap(), rows, metric, seed, &Watch::none()).unwrap()
 }
 
 /// The provenance of vectors of `dim` values.

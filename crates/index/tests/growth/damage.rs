@@ -3,7 +3,7 @@
 use crate::oracle::*;
 use crate::seal::seal;
 use data::{Hit, Rows};
-use deepembed_index::{Effort, Filter, OpenError, Writer, open, verify};
+use deepembed_index::{Effort, Filter, OpenError, Watch, Writer, open, verify};
 use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn ragged(folder: &TempDir, spec: &str) -> (PathBuf, Vec<u8>) {
     grown(&path, &mut oracle, &[100, 20]);
     let mut writer = Writer::open(&path).unwrap();
     writer.remove(&[3, 250, 310, 401]);
-    writer.commit(&quiet).unwrap();
+    writer.commit(&Watch::none()).unwrap();
     drop(writer);
     let bytes = fs::read(&path).unwrap();
     (path, bytes)
@@ -53,7 +53,7 @@ proptest! {
             } else if head {
                 prop_assert!(found.is_err() || found.unwrap() == right, "byte {}", at);
             }
-            let _ = Writer::open(&path).map(|mut writer| writer.compact(&quiet).map(drop));
+            let _ = Writer::open(&path).map(|mut writer| writer.compact(&Watch::none()).map(drop));
         }
     }
 
@@ -104,8 +104,8 @@ proptest! {
             if let Ok(mut writer) = Writer::open(&path) {
                 writer.remove(&[0, 2, u64::MAX]);
                 writer.update(&[1], Rows::new(&row(1), DIM).unwrap()).unwrap();
-                let _ = writer.commit(&quiet);
-                let _ = writer.compact(&quiet);
+                let _ = writer.commit(&Watch::none());
+                let _ = writer.compact(&Watch::none());
                 let _ = answers(&path);
             }
         }
@@ -122,7 +122,7 @@ fn the_first_files_that_grew_still_open() {
     let mut writer = Writer::open(&fresh).unwrap();
     writer.remove(&[7, 61]);
     writer.set_payload(b"another".to_vec());
-    writer.commit(&quiet).unwrap();
+    writer.commit(&Watch::none()).unwrap();
     drop(writer);
     oracle.retain(|id, _| ![7, 61].contains(id));
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format1_grown.idx");

@@ -2,7 +2,7 @@
 
 use crate::oracle::*;
 use data::{Hits, Id, Metric, Rows};
-use deepembed_index::{Effort, Filter, GrowError, Index, Within, Writer, open, verify};
+use deepembed_index::{Effort, Filter, GrowError, Index, Watch, Within, Writer, open, verify};
 use kernels::SplitMix64;
 use proptest::prelude::*;
 use std::fs;
@@ -65,7 +65,7 @@ fn live_through(spec: &str, exact: bool, steps: &[Step]) {
                 assert_eq!(writer.remove(&ids), unknown);
             }
             Step::Commit => {
-                assert_eq!(writer.commit(&quiet).unwrap().rows, pending.len());
+                assert_eq!(writer.commit(&Watch::none()).unwrap().rows, pending.len());
                 committed = pending.clone();
             }
             Step::Discard => {
@@ -73,7 +73,7 @@ fn live_through(spec: &str, exact: bool, steps: &[Step]) {
                 pending = committed.clone();
             }
             Step::Compact => {
-                let done = writer.compact(&quiet).unwrap();
+                let done = writer.compact(&Watch::none()).unwrap();
                 assert_eq!((done.rows, done.generation), (pending.len(), 1));
                 committed = pending.clone();
             }
@@ -120,7 +120,7 @@ fn large_segments_are_of_the_spec_and_small_ones_are_scanned() {
         let mut writer = Writer::open(&path).unwrap();
         let gone: Vec<Id> = (0..6070).filter(|id| id % 5 == 0).collect();
         assert!(writer.remove(&gone).is_empty());
-        writer.commit(&quiet).unwrap();
+        writer.commit(&Watch::none()).unwrap();
         oracle.retain(|id, _| id % 5 != 0);
         let found = |index: &dyn Index| {
             let (mut right, mut all) = (0, 0);
@@ -138,7 +138,7 @@ fn large_segments_are_of_the_spec_and_small_ones_are_scanned() {
         let least = if spec.starts_with("IVF") { 0.85 } else { 0.97 };
         let got = found(&*writer.reader().index);
         assert!(got >= least, "{spec}: {got}");
-        writer.compact(&quiet).unwrap();
+        writer.compact(&Watch::none()).unwrap();
         let got = found(&*writer.reader().index);
         assert!(got >= least, "{spec}, compact: {got}");
         assert_eq!(writer.committed().segments.len(), if codes { 2 } else { 1 });
@@ -178,11 +178,11 @@ fn a_graph_that_goes_on_is_as_good_as_a_new_one() {
         let values = rows(&ids, round);
         writer.update(&ids, Rows::new(&values, DIM).unwrap()).unwrap();
         oracle.extend(ids.into_iter().zip(values.chunks(DIM).map(<[f32]>::to_vec)));
-        folds += usize::from(writer.commit(&quiet).unwrap().segments.len() == 1);
+        folds += usize::from(writer.commit(&Watch::none()).unwrap().segments.len() == 1);
         check(&*writer.reader().index, &oracle, false, round);
     }
     assert!(folds > 1, "{folds}");
-    writer.compact(&quiet).unwrap();
+    writer.compact(&Watch::none()).unwrap();
     let reader = writer.reader();
     check(&*reader.index, &oracle, false, 0);
     verify(&path).unwrap();
@@ -204,7 +204,7 @@ fn a_history_gives_the_same_bytes_at_any_thread_count() {
             grown(&path, &mut oracle, &[300, 1300, 40]);
             let mut writer = Writer::open(&path).unwrap();
             writer.remove(&[5, 1999, 2001]);
-            writer.commit(&quiet).unwrap();
+            writer.commit(&Watch::none()).unwrap();
             fs::read(&path).unwrap()
         })
     };
@@ -219,7 +219,7 @@ fn a_compact_index_of_all_positions_is_the_file_that_build_makes() {
     grown(&path, &mut oracle, &[10, 20]);
     let mut writer = Writer::open(&path).unwrap();
     writer.remove(&(1200..1530).collect::<Vec<_>>());
-    writer.compact(&quiet).unwrap();
+    writer.compact(&Watch::none()).unwrap();
     drop(writer);
     assert!(open(&path).unwrap().segments().is_empty());
     let bytes = fs::read(&path).unwrap();
@@ -233,7 +233,7 @@ fn an_index_may_lose_all_rows_and_get_others() {
     let (path, mut oracle) = started(&folder, "HNSW16", 50);
     let mut writer = Writer::open(&path).unwrap();
     assert_eq!(writer.remove(&(0..60).collect::<Vec<_>>()), (50..60).collect::<Vec<_>>());
-    assert_eq!(writer.commit(&quiet).unwrap().segments, []);
+    assert_eq!(writer.commit(&Watch::none()).unwrap().segments, []);
     let empty = writer.reader();
     assert!(empty.index.is_empty());
     assert_eq!(search(&*empty.index, &row(1), 3, Filter::All, widest(&*empty.index)), []);
@@ -241,7 +241,7 @@ fn an_index_may_lose_all_rows_and_get_others() {
     let within = Within { radius: 9.0, cap: some(3), filter: all, effort: Effort::default() };
     empty.index.within(Rows::new(&row(1), DIM).unwrap(), &within, &mut hits).unwrap();
     assert!(hits.of(0).is_empty());
-    writer.compact(&quiet).unwrap();
+    writer.compact(&Watch::none()).unwrap();
     drop(writer);
     verify(&path).unwrap();
     oracle.clear();
@@ -256,7 +256,7 @@ fn rows_within_a_distance_come_from_all_segments() {
     grown(&path, &mut oracle, &[200, 40]);
     let mut writer = Writer::open(&path).unwrap();
     writer.remove(&(100..200).collect::<Vec<_>>());
-    writer.commit(&quiet).unwrap();
+    writer.commit(&Watch::none()).unwrap();
     oracle.retain(|id, _| !(100..200).contains(id));
     let reader = writer.reader();
     for seed in 0..20 {

@@ -2,7 +2,7 @@
 
 pub use crate::common::{built, provenance};
 use data::{Hit, Hits, Id, Metric, Rows};
-use deepembed_index::{Effort, Filter, Index, Provenance, Request, Writer, save};
+use deepembed_index::{Effort, Filter, Index, Provenance, Request, Watch, Writer, save};
 use kernels::SplitMix64;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -18,8 +18,6 @@ pub type Oracle = BTreeMap<Id, Vec<f32>>;
 pub fn some(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
 }
-
-pub fn quiet(_: usize, _: usize) {}
 
 /// A different row for each seed.
 pub fn row(seed: u64) -> Vec<f32> {
@@ -104,7 +102,7 @@ pub fn grown(path: &Path, oracle: &mut Oracle, batches: &[u64]) -> Vec<(String, 
         let ids: Vec<Id> = (first..first + n).collect();
         let values = rows(&ids, 0);
         writer.add(&ids, Rows::new(&values, DIM).unwrap()).unwrap();
-        writer.commit(&quiet).unwrap();
+        writer.commit(&Watch::none()).unwrap();
         oracle.extend(ids.into_iter().zip(values.chunks(DIM).map(<[f32]>::to_vec)));
     }
     let segments = writer.committed().segments;

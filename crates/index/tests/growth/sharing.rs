@@ -3,7 +3,9 @@
 use crate::common::clustered;
 use crate::oracle::*;
 use data::{Id, Metric, Rows};
-use deepembed_index::{Effort, Filter, GrowError, Latest, Provenance, Writer, merge, open, save, verify};
+use deepembed_index::{
+    Effort, Filter, GrowError, Latest, Provenance, Watch, Writer, merge, open, save, verify,
+};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +19,7 @@ fn space_of_dead_sections_is_bounded() {
     for round in 1..120 {
         let values = rows(&ids, round);
         writer.update(&ids, Rows::new(&values, DIM).unwrap()).unwrap();
-        longest = longest.max(writer.commit(&quiet).unwrap().bytes);
+        longest = longest.max(writer.commit(&Watch::none()).unwrap().bytes);
         assert_eq!(fs::metadata(&path).unwrap().len(), writer.committed().bytes);
     }
     // Twice 2000 rows of 64 bytes in rewrites, ids and pages, and the slack of a megabyte.
@@ -72,7 +74,8 @@ fn readers_see_one_commit_at_a_time_while_a_writer_goes_on() {
         for round in 1..=40 {
             let values = rows(&ids, round);
             writer.update(&ids, Rows::new(&values, DIM).unwrap()).unwrap();
-            if round % 10 == 0 { writer.compact(&quiet) } else { writer.commit(&quiet) }.unwrap();
+            if round % 10 == 0 { writer.compact(&Watch::none()) } else { writer.commit(&Watch::none()) }
+                .unwrap();
         }
         done.store(true, Ordering::Release);
         assert!(readers.into_iter().all(|reader| reader.join().unwrap() == 40));
@@ -89,7 +92,7 @@ fn a_reader_keeps_what_it_took() {
     let mut writer = Writer::open(&path).unwrap();
     let kept = writer.reader();
     writer.remove(&[1, 2, 3]);
-    writer.compact(&quiet).unwrap();
+    writer.compact(&Watch::none()).unwrap();
     check(&*taken.index, &before, true, 1);
     check(&*kept.index, &oracle, true, 1);
     assert_eq!(kept.payload().unwrap(), b"payload");
@@ -119,8 +122,8 @@ fn refusals_say_why() {
     assert!(
         matches!(second, GrowError::InUse { .. }) && second.to_string().contains("index is being written")
     );
-    assert_eq!(writer.commit(&quiet).unwrap().generation, 1);
-    writer.compact(&quiet).unwrap();
+    assert_eq!(writer.commit(&Watch::none()).unwrap().generation, 1);
+    writer.compact(&Watch::none()).unwrap();
     // The new file in its place is locked too.
     assert!(matches!(Writer::open(&path), Err(GrowError::InUse { .. })));
     drop(writer);
@@ -130,7 +133,7 @@ fn refusals_say_why() {
     writer.remove(&[1]);
     let (fresh, other) = started(&folder, "Flat", 25);
     assert_eq!(fresh, path);
-    assert!(matches!(writer.commit(&quiet), Err(GrowError::Replaced { .. })));
+    assert!(matches!(writer.commit(&Watch::none()), Err(GrowError::Replaced { .. })));
     check(&*open(&path).unwrap().index, &other, true, 1);
     let missing = Writer::open(&folder.path().join("none")).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read "));
@@ -150,7 +153,7 @@ fn files_of_other_ids_merge() {
     let ids: Vec<Id> = (300..400).collect();
     let values = rows(&ids, 4);
     writer.add(&ids, Rows::new(&values, DIM).unwrap()).unwrap();
-    writer.commit(&quiet).unwrap();
+    writer.commit(&Watch::none()).unwrap();
     drop(writer);
     oracle.clear();
     all.extend(ids.into_iter().zip(values.chunks(DIM).map(<[f32]>::to_vec)));

@@ -3,6 +3,7 @@
 use super::{CHUNK, sizes};
 use crate::{Isa, Panels};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The cell of each row and its squared distance to the centroid.
 pub(super) struct Cells {
@@ -18,7 +19,13 @@ impl Cells {
 
 /// Gives each row to the centroid of least score, with its price if there are `prices`, then fills empty
 /// cells.
-pub(super) fn assign(rows: &[f32], dim: usize, centroids: &mut [f32], prices: Option<&[f32]>) -> Cells {
+pub(super) fn assign(
+    rows: &[f32],
+    dim: usize,
+    centroids: &mut [f32],
+    prices: Option<&[f32]>,
+    stop: &AtomicBool,
+) -> Cells {
     let panels = match prices {
         None => Panels::new(centroids, dim),
         Some(prices) => {
@@ -28,7 +35,7 @@ pub(super) fn assign(rows: &[f32], dim: usize, centroids: &mut [f32], prices: Op
         }
     };
     let shared = &*centroids;
-    let mut cells = each_chunk(rows, dim, |rows, _, assignment, distances| {
+    let mut cells = each_chunk(rows, dim, stop, |rows, _, assignment, distances| {
         panels.nearest(rows, assignment, distances);
         measure(rows, dim, shared, assignment, distances);
     });
@@ -36,10 +43,11 @@ pub(super) fn assign(rows: &[f32], dim: usize, centroids: &mut [f32], prices: Op
     cells
 }
 
-/// Runs `work(rows, first row, assignment, distances)` on every chunk of rows.
+/// Runs `work(rows, first row, assignment, distances)` on every chunk of rows, on none any more once `stop` is set.
 pub(super) fn each_chunk(
     rows: &[f32],
     dim: usize,
+    stop: &AtomicBool,
     work: impl Fn(&[f32], usize, &mut [u32], &mut [f32]) + Sync,
 ) -> Cells {
     let n = rows.len() / dim;
@@ -50,7 +58,11 @@ pub(super) fn each_chunk(
         .zip(cells.distances.par_chunks_mut(CHUNK))
         .zip(rows.par_chunks(CHUNK * dim))
         .enumerate()
-        .for_each(|(i, ((assignment, distances), rows))| work(rows, i * CHUNK, assignment, distances));
+        .for_each(|(i, ((assignment, distances), rows))| {
+            if !stop.load(Ordering::Relaxed) {
+                work(rows, i * CHUNK, assignment, distances);
+            }
+        });
     cells
 }
 

@@ -12,6 +12,7 @@
 use super::assign::{Cells, each_chunk, fill_empty};
 use crate::select::below;
 use crate::{Isa, Panels, SplitMix64};
+use std::sync::atomic::AtomicBool;
 
 /// Fewer cells or dimensions are compared faster whole.
 const LEAST_CELLS: usize = 512;
@@ -104,11 +105,17 @@ impl Filter {
     }
 
     /// As [`assign`](super::assign::assign), from the cells of the last round.
-    pub(super) fn assign(&self, rows: &[f32], centroids: &mut [f32], last: &[u32]) -> Cells {
+    pub(super) fn assign(
+        &self,
+        rows: &[f32],
+        centroids: &mut [f32],
+        last: &[u32],
+        stop: &AtomicBool,
+    ) -> Cells {
         let panels = self.shadow_panels(centroids);
         let longest = longest(centroids, self.dim);
         let shared = &*centroids;
-        let mut cells = each_chunk(rows, self.dim, |rows, first, assignment, distances| {
+        let mut cells = each_chunk(rows, self.dim, stop, |rows, first, assignment, distances| {
             let mut search = Search::new(self, &panels, shared, longest);
             let groups = rows.chunks(GROUP * self.dim).zip(last[first..].chunks(GROUP));
             let out = assignment.chunks_mut(GROUP).zip(distances.chunks_mut(GROUP));

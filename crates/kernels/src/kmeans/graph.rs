@@ -3,6 +3,7 @@
 use super::assign::{Cells, each_chunk, fill_empty};
 use crate::{Isa, Panels, TopK};
 use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 /// Centroids whose neighbours one task finds at once.
 const GROUP: usize = 32;
@@ -16,13 +17,14 @@ pub(super) fn assign(
     centroids: &mut [f32],
     last: &[u32],
     neighbours: usize,
+    stop: &AtomicBool,
 ) -> Cells {
     let k = centroids.len() / dim;
     let neighbours = neighbours.clamp(1, k.max(2) - 1);
     let near = nearest_centroids(centroids, dim, neighbours.min(k - 1));
     let isa = Isa::current();
     let shared = &*centroids;
-    let mut cells = each_chunk(rows, dim, |rows, first, assignment, distances| {
+    let mut cells = each_chunk(rows, dim, stop, |rows, first, assignment, distances| {
         let mut found = vec![0.0; neighbours];
         for (i, row) in rows.chunks_exact(dim).enumerate() {
             let mut cell = last[first + i];

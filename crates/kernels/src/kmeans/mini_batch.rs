@@ -3,6 +3,7 @@
 use super::assign::{assign, each_chunk, measure};
 use super::{KMeans, KMeansConfig, means, seeds, sizes, to_unit_length};
 use crate::{Panels, SplitMix64};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Moves `centroids` by `batch` rows a round, then gives every row its cell.
 pub(super) fn rounds(
@@ -11,6 +12,7 @@ pub(super) fn rounds(
     config: &KMeansConfig,
     batch: usize,
     centroids: &mut [f32],
+    stop: &AtomicBool,
 ) -> KMeans {
     let n = rows.len() / dim;
     let batch = batch.clamp(1, n);
@@ -19,13 +21,16 @@ pub(super) fn rounds(
     let mut counts = vec![1usize; config.cells];
     let mut sample = Vec::with_capacity(batch * dim);
     for _ in 0..config.rounds {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         sample.clear();
         for row in seeds::choose(n, batch, &mut random) {
             sample.extend_from_slice(&rows[row * dim..][..dim]);
         }
         let panels = Panels::new(centroids, dim);
         let shared = &*centroids;
-        let cells = each_chunk(&sample, dim, |rows, _, assignment, distances| {
+        let cells = each_chunk(&sample, dim, stop, |rows, _, assignment, distances| {
             panels.nearest(rows, assignment, distances);
             measure(rows, dim, shared, assignment, distances);
         });
@@ -46,6 +51,6 @@ pub(super) fn rounds(
         }
     }
     let mut centroids = centroids.to_vec();
-    let cells = assign(rows, dim, &mut centroids, None);
+    let cells = assign(rows, dim, &mut centroids, None, stop);
     KMeans { inertia: cells.inertia(), centroids, assignment: cells.assignment, rounds: config.rounds }
 }

@@ -20,6 +20,7 @@ pub use seeds::Seeds;
 use assign::{Cells, assign};
 use filter::Filter;
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows a parallel step takes at once.
 const CHUNK: usize = 256;
@@ -113,18 +114,30 @@ impl KMeans {
 /// When `dim` is zero or does not divide `rows.len()`, the cells are not in `1..=n`, or `n >= 2^32`.
 #[must_use]
 pub fn kmeans(rows: &[f32], dim: usize, config: &KMeansConfig) -> KMeans {
+    kmeans_until(rows, dim, config, &AtomicBool::new(false)).expect("nothing stops it")
+}
+
+/// As [`kmeans`]; none once `stop` is set from elsewhere, which is looked at for every few hundred rows.
+///
+/// # Panics
+/// As [`kmeans`].
+#[must_use]
+pub fn kmeans_until(rows: &[f32], dim: usize, config: &KMeansConfig, stop: &AtomicBool) -> Option<KMeans> {
     assert!(dim > 0 && rows.len().is_multiple_of(dim), "{} values are not rows of {dim}", rows.len());
     let n = rows.len() / dim;
     assert!((1..=n).contains(&config.cells), "cannot split {n} rows into {} cells", config.cells);
     assert!(u32::try_from(n).is_ok(), "{n} rows are too many for k-means; sample them");
     if config.method == Method::TwoLevel && config.cells > 3 {
-        return two_level::two_level(rows, dim, config);
+        return two_level::two_level(rows, dim, config, stop);
     }
-    let mut centroids = seeds::seeds(rows, dim, config);
-    match config.method {
-        Method::MiniBatch { rows: batch } => mini_batch::rounds(rows, dim, config, batch, &mut centroids),
-        _ => lloyd(rows, dim, config, centroids),
-    }
+    let mut centroids = seeds::seeds(rows, dim, config, stop)?;
+    let cut = match config.method {
+        Method::MiniBatch { rows: batch } => {
+            mini_batch::rounds(rows, dim, config, batch, &mut centroids, stop)
+        }
+        _ => lloyd(rows, dim, config, centroids, stop),
+    };
+    (!stop.load(Ordering::Relaxed)).then_some(cut)
 }
 
 /// As [`kmeans`] by Lloyd's rounds, from these `centroids` (`cells x dim`).
@@ -136,19 +149,27 @@ pub fn kmeans_from(rows: &[f32], dim: usize, config: &KMeansConfig, centroids: V
     assert!(dim > 0 && rows.len().is_multiple_of(dim), "{} values are not rows of {dim}", rows.len());
     assert!((1..=rows.len() / dim).contains(&config.cells), "rows do not fill {} cells", config.cells);
     assert_eq!(centroids.len(), config.cells * dim, "{} cells have as many centroids", config.cells);
-    lloyd(rows, dim, &KMeansConfig { method: Method::Lloyd, ..*config }, centroids)
+    let config = KMeansConfig { method: Method::Lloyd, ..*config };
+    lloyd(rows, dim, &config, centroids, &AtomicBool::new(false))
 }
 
-fn lloyd(rows: &[f32], dim: usize, config: &KMeansConfig, mut centroids: Vec<f32>) -> KMeans {
+/// Rounds of all rows. Once `stop` is set, what it gives means nothing.
+fn lloyd(
+    rows: &[f32],
+    dim: usize,
+    config: &KMeansConfig,
+    mut centroids: Vec<f32>,
+    stop: &AtomicBool,
+) -> KMeans {
     let k = config.cells;
-    let mut cells = assign(rows, dim, &mut centroids, None);
+    let mut cells = assign(rows, dim, &mut centroids, None, stop);
     let filter = match config.method {
         Method::Lloyd | Method::TwoLevel => Filter::fit(rows, dim, &centroids, &cells.assignment),
         _ => None,
     };
     let mut prices = vec![0.0; k];
     let mut rounds = 0;
-    while rounds < config.rounds {
+    while rounds < config.rounds && !stop.load(Ordering::Relaxed) {
         rounds += 1;
         centroids = means(rows, dim, k, &cells.assignment);
         if config.spherical {
@@ -157,13 +178,13 @@ fn lloyd(rows: &[f32], dim: usize, config: &KMeansConfig, mut centroids: Vec<f32
         let next = match (config.method, &filter) {
             (Method::Balanced { step }, _) => {
                 raise(&mut prices, &cells, step / (rounds as f32).sqrt());
-                assign(rows, dim, &mut centroids, Some(&prices))
+                assign(rows, dim, &mut centroids, Some(&prices), stop)
             }
             (Method::Graph { neighbours }, _) => {
-                graph::assign(rows, dim, &mut centroids, &cells.assignment, neighbours)
+                graph::assign(rows, dim, &mut centroids, &cells.assignment, neighbours, stop)
             }
-            (_, Some(filter)) => filter.assign(rows, &mut centroids, &cells.assignment),
-            (_, None) => assign(rows, dim, &mut centroids, None),
+            (_, Some(filter)) => filter.assign(rows, &mut centroids, &cells.assignment, stop),
+            (_, None) => assign(rows, dim, &mut centroids, None, stop),
         };
         let settled = next.assignment == cells.assignment;
         cells = next;
@@ -284,6 +305,17 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_is_heard_by_every_method() {
+        let (rows, stop) = (random_rows(2000, 8, 1), AtomicBool::new(true));
+        for method in METHODS {
+            for seeds in [Seeds::Random, Seeds::PlusPlus] {
+                let config = KMeansConfig { method, seeds, ..config(40, 1, 1 << 40) };
+                assert_eq!(kmeans_until(&rows, 8, &config, &stop), None, "{method:?} {seeds:?}");
+            }
+        }
+    }
+
+    #[test]
     fn rounds_from_given_centroids_by_hand() {
         let found = kmeans_from(&[0.0, 1.0, 10.0, 12.0], 1, &config(2, 1, 5), vec![12.0, 0.0]);
         assert_eq!(found.centroids, [11.0, 0.5]);
@@ -332,12 +364,13 @@ mod tests {
         let (dim, k) = (64, 600);
         let rows = flat_rows(4000, dim, 7);
         let mut centroids = rows[..k * dim].to_vec();
-        let first = assign(&rows, dim, &mut centroids.clone(), None);
+        let stop = AtomicBool::new(false);
+        let first = assign(&rows, dim, &mut centroids.clone(), None, &stop);
         let filter = Filter::fit(&rows, dim, &centroids, &first.assignment).expect("the rows are flat");
         for _ in 0..3 {
-            centroids = means(&rows, dim, k, &assign(&rows, dim, &mut centroids, None).assignment);
-            let whole = assign(&rows, dim, &mut centroids, None);
-            let filtered = filter.assign(&rows, &mut centroids, &first.assignment);
+            centroids = means(&rows, dim, k, &assign(&rows, dim, &mut centroids, None, &stop).assignment);
+            let whole = assign(&rows, dim, &mut centroids, None, &stop);
+            let filtered = filter.assign(&rows, &mut centroids, &first.assignment, &stop);
             assert_eq!(whole.assignment, filtered.assignment);
             assert_eq!(whole.distances, filtered.distances);
         }

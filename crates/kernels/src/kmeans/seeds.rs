@@ -3,6 +3,7 @@
 use super::{CHUNK, KMeansConfig};
 use crate::{Isa, SplitMix64};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How the first centroids are chosen among the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +15,13 @@ pub enum Seeds {
     Random,
 }
 
-pub(super) fn seeds(rows: &[f32], dim: usize, config: &KMeansConfig) -> Vec<f32> {
+/// The first centroids; none once `stop` is set.
+pub(super) fn seeds(rows: &[f32], dim: usize, config: &KMeansConfig, stop: &AtomicBool) -> Option<Vec<f32>> {
     match config.seeds {
-        Seeds::PlusPlus => plus_plus(rows, dim, config.cells, config.seed),
+        Seeds::PlusPlus => plus_plus(rows, dim, config.cells, config.seed, stop),
         Seeds::Random => {
             let chosen = choose(rows.len() / dim, config.cells, &mut SplitMix64::new(config.seed));
-            chosen.into_iter().flat_map(|row| rows[row * dim..][..dim].iter().copied()).collect()
+            Some(chosen.into_iter().flat_map(|row| rows[row * dim..][..dim].iter().copied()).collect())
         }
     }
 }
@@ -39,7 +41,7 @@ pub(super) fn choose(n: usize, count: usize, random: &mut SplitMix64) -> Vec<usi
 }
 
 /// k-means++: each next seed is a row drawn with weight equal to its squared distance to the seeds.
-fn plus_plus(rows: &[f32], dim: usize, k: usize, seed: u64) -> Vec<f32> {
+fn plus_plus(rows: &[f32], dim: usize, k: usize, seed: u64, stop: &AtomicBool) -> Option<Vec<f32>> {
     let n = rows.len() / dim;
     let isa = Isa::current();
     let mut random = SplitMix64::new(seed);
@@ -50,7 +52,10 @@ fn plus_plus(rows: &[f32], dim: usize, k: usize, seed: u64) -> Vec<f32> {
         let centroid = &rows[pick * dim..][..dim];
         centroids.extend_from_slice(centroid);
         if centroids.len() == k * dim {
-            return centroids;
+            return Some(centroids);
+        }
+        if stop.load(Ordering::Relaxed) {
+            return None;
         }
         let weights: Vec<f64> = nearest
             .par_chunks_mut(CHUNK)

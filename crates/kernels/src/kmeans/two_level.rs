@@ -1,15 +1,21 @@
 //! Two levels: cells of cells.
 
-use super::{KMeans, KMeansConfig, Method, kmeans, sizes};
+use super::{KMeans, KMeansConfig, Method, kmeans_until, sizes};
+use std::sync::atomic::AtomicBool;
 
 /// Cuts the rows into about the square root of as many cells, and each of these in proportion to its rows.
 ///
 /// Beside the rows it holds a copy of one coarse cell at a time.
-pub(super) fn two_level(rows: &[f32], dim: usize, config: &KMeansConfig) -> KMeans {
+pub(super) fn two_level(
+    rows: &[f32],
+    dim: usize,
+    config: &KMeansConfig,
+    stop: &AtomicBool,
+) -> Option<KMeans> {
     let n = rows.len() / dim;
     let lloyd = KMeansConfig { method: Method::Lloyd, ..*config };
     let coarse_cells = (config.cells as f64).sqrt().round() as usize;
-    let coarse = kmeans(rows, dim, &KMeansConfig { cells: coarse_cells, ..lloyd });
+    let coarse = kmeans_until(rows, dim, &KMeansConfig { cells: coarse_cells, ..lloyd }, stop)?;
     let shares = shares(&sizes(&coarse.assignment, coarse_cells), config.cells);
     let mut all = KMeans {
         centroids: Vec::with_capacity(config.cells * dim),
@@ -22,7 +28,7 @@ pub(super) fn two_level(rows: &[f32], dim: usize, config: &KMeansConfig) -> KMea
         let members: Vec<usize> = (0..n).filter(|&row| coarse.assignment[row] as usize == cell).collect();
         let own: Vec<f32> = members.iter().flat_map(|&row| &rows[row * dim..][..dim]).copied().collect();
         let seed = config.seed.wrapping_add(1 + cell as u64);
-        let fine = kmeans(&own, dim, &KMeansConfig { cells, seed, ..lloyd });
+        let fine = kmeans_until(&own, dim, &KMeansConfig { cells, seed, ..lloyd }, stop)?;
         for (&row, &cell) in members.iter().zip(&fine.assignment) {
             all.assignment[row] = first + cell;
         }
@@ -31,7 +37,7 @@ pub(super) fn two_level(rows: &[f32], dim: usize, config: &KMeansConfig) -> KMea
         all.rounds = all.rounds.max(fine.rounds);
         first += cells as u32;
     }
-    all
+    Some(all)
 }
 
 /// `total` cells in proportion to `sizes`, each at least one and at most its size; the largest remainders

@@ -58,7 +58,7 @@ pub fn app() -> App {
     let rows = Rows::new(&vectors, model.contract().dim).unwrap();
     let spec: Spec = "Flat".parse().unwrap();
     let index: Arc<dyn Index> =
-        Arc::from(index::build(&spec, rows, model.contract().metric, 0, &|_, _| {}).unwrap());
+        Arc::from(index::build(&spec, rows, model.contract().metric, 0, &index::Watch::none()).unwrap());
     App {
         title: "Squares".to_owned(),
         model: Arc::new(model),

@@ -3,6 +3,7 @@
 use super::growth;
 use crate::context::Context;
 use crate::failure::{Code, Failure, Outcome};
+use crate::pipeline::watched;
 use crate::vectors::Vectors;
 use data::{Id, Rows};
 use index::Writer;
@@ -60,7 +61,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             false => writer.add(&ids[range], rows)?,
         }
     }
-    let done = growth::with_bar(context, "adding", vectors.len, |progress| writer.commit(progress))?;
+    let done = watched(context, "adding", |watch| writer.commit(watch))?;
     let (added, text) = match args.update {
         true => (ids.len() - replaced, format!("{} rows added, {replaced} replaced", ids.len() - replaced)),
         false => (ids.len(), format!("{} rows added", ids.len())),

@@ -3,6 +3,7 @@
 use super::growth;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::pipeline::watched;
 use index::Writer;
 use serde_json::json;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Outcome {
     let mut writer = Writer::open(&args.index)?;
     let before = writer.committed();
-    let done = growth::with_bar(context, "compacting", before.rows, |progress| writer.compact(progress))?;
+    let done = watched(context, "compacting", |watch| writer.compact(watch))?;
     let text = format!("{} bytes before", before.bytes);
     growth::report(context, &args.index, &done, &text, json!({"bytes_before": before.bytes}))
 }

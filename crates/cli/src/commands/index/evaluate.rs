@@ -1,7 +1,8 @@
 //! `deepembed index eval`: recall and speed of an index at each effort.
 
 use crate::context::Context;
-use crate::failure::{Code, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
+use crate::truth;
 use crate::vectors::Vectors;
 use data::vectors::GroundTruth;
 use data::{Hits, Rows};
@@ -59,18 +60,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     queries.require(index.dim(), &args.index)?;
     let values = queries.file.read(0..queries.len)?;
     let rows = Rows::new(&values, queries.dim()).expect("whole rows were read");
-    let truth = GroundTruth::open(&args.ground_truth)?;
-    if rows.is_empty() || truth.len() < rows.len() || truth.k() < args.k.get() {
-        let why = format!(
-            "{} has {} answers for {} queries, {} for {} are needed",
-            args.ground_truth.display(),
-            truth.k(),
-            truth.len(),
-            args.k,
-            rows.len().max(1)
-        );
-        return Err(Failure::message(Code::Failed, why));
-    }
+    let truth = truth::open(&args.ground_truth, rows.len(), args.k)?;
     let mut measured = Vec::new();
     for effort in efforts(args) {
         if context.stopped() {
@@ -115,18 +105,13 @@ fn measure(
     let start = Instant::now();
     let stats = index.search(queries, &Request { k, filter: Filter::All, effort }, &mut hits)?;
     let seconds = start.elapsed().as_secs_f64();
-    let (mut right, mut nearest) = (0, 0);
-    for (query, hits) in hits.iter().enumerate() {
-        let wanted = &truth.ids(query)[..k.get()];
-        right += wanted.iter().filter(|&&id| hits.iter().any(|hit| hit.id == u64::from(id))).count();
-        nearest += usize::from(hits.iter().any(|hit| hit.id == u64::from(wanted[0])));
-    }
+    let (recall, nearest) = truth::recall(truth, &hits, k);
     let n = queries.len() as f64;
     let Stats { distances, hops, lists } = stats;
     Ok(Measured {
         effort,
-        recall: right as f64 / (n * k.get() as f64),
-        nearest: nearest as f64 / n,
+        recall,
+        nearest,
         queries_per_second: n / seconds,
         distances: distances as f64 / n,
         hops: hops as f64 / n,

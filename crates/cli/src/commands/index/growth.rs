@@ -3,28 +3,9 @@
 use crate::context::Context;
 use crate::failure::{Code, Failure, Outcome};
 use data::Id;
-use index::{Committed, GrowError, SegmentInfo};
+use index::{Committed, SegmentInfo};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-
-/// Changes an index with a bar that moves while segments are built.
-pub fn with_bar(
-    context: &Context,
-    what: &str,
-    rows: usize,
-    change: impl FnOnce(&(dyn Fn(usize, usize) + Sync)) -> Result<Committed, GrowError>,
-) -> Outcome<Committed> {
-    let bar = Mutex::new(context.talk.bar(what, rows));
-    let done = change(&|done, all| {
-        // Told from one thread; a bar alone could not be lent to a builder that has several.
-        if let Ok(bar) = bar.lock() {
-            bar.set(done, all, "");
-        }
-    })?;
-    bar.into_inner().unwrap_or_else(PoisonError::into_inner).finish("on the disk");
-    Ok(done)
-}
 
 /// Says what a commit did; `more` are keys of the command's own.
 pub fn report(context: &Context, index: &Path, done: &Committed, text: &str, more: Value) -> Outcome {

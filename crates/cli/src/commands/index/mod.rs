@@ -1,29 +1,36 @@
-//! `deepembed index build|add|remove|merge|compact|eval|info|verify`.
+//! `deepembed index build|plan|tune|add|remove|merge|compact|eval|info|verify`.
 
 mod add;
+mod build;
 mod compact;
 mod evaluate;
 mod growth;
 mod merge;
+mod plan;
 mod remove;
+mod tune;
 
-use crate::context::{Context, Source};
-use crate::failure::{Failure, Outcome};
-use crate::models::{self, ModelName};
-use crate::vectors::{Vectors, metric};
-use crate::{payload, pipeline};
-use data::vectors::parse_count;
-use data::{Metric, Rows};
-use index::{Provenance, Spec};
+pub use build::hash_rows;
+pub use tune::knobs;
+
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::payload;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Build an index, or look at one.
 #[derive(clap::Subcommand)]
 pub enum Args {
     /// Embed pictures and index the vectors, or index vectors from a file.
-    #[command(after_help = BUILD_EXAMPLES)]
-    Build(Build),
+    #[command(after_help = build::EXAMPLES)]
+    Build(build::Args),
+    /// Say what an index would take: memory, bytes of the file, seconds.
+    #[command(after_help = plan::EXAMPLE)]
+    Plan(plan::Args),
+    /// Find, build and verify the index that reaches a recall in the memory and the time that there are.
+    #[command(after_help = tune::EXAMPLE)]
+    Tune(tune::Args),
     /// Add vectors to an index of vectors, or replace some.
     #[command(after_help = ADD_EXAMPLE)]
     Add(add::Args),
@@ -48,36 +55,6 @@ pub enum Args {
     },
 }
 
-/// What to index, and how.
-#[derive(clap::Args)]
-pub struct Build {
-    /// Pictures: a folder of class folders, a CSV file, a folder with manifest.csv, a .tar, or builtin:emoji.
-    #[arg(long, required_unless_present = "vectors")]
-    data: Option<Source>,
-    /// Model file, or starter, or pixels.
-    #[arg(long, default_value = "starter", conflicts_with = "vectors")]
-    model: ModelName,
-    /// Vectors in place of pictures; `deepembed data info` lists the formats.
-    #[arg(long, conflicts_with = "data")]
-    vectors: Option<PathBuf>,
-    /// What compares vectors: l2, or dot, which is the cosine for vectors of length one. A model has its own.
-    #[arg(long, default_value = "l2", value_parser = metric, requires = "vectors")]
-    metric: Metric,
-    /// Only this many vectors from the start: 10K, 1M.
-    #[arg(long, value_name = "N", value_parser = parse_count, requires = "vectors")]
-    first: Option<usize>,
-    /// How the index is made: Flat, HNSW16, IVF1024,PQ16, "IVF4096,PQ64x4fs,Refine(Flat)" and others.
-    #[arg(long, default_value = "HNSW16")]
-    spec: Spec,
-    /// Index file.
-    #[arg(long)]
-    out: PathBuf,
-}
-
-const BUILD_EXAMPLES: &str = "Examples:\n  \
-    deepembed index build --data photos/ --out photos.index\n  \
-    deepembed index build --vectors base.fvecs --spec 'IVF4096,PQ64x4fs,Refine(Flat)' --out base.index";
-
 const ADD_EXAMPLE: &str = "Examples:\n  \
     deepembed index add base.index --vectors more.fvecs\n  \
     deepembed index add base.index --vectors changed.npy --ids changed.txt --update";
@@ -87,10 +64,9 @@ const EVAL_EXAMPLE: &str = "Example:\n  \
 
 pub fn run(context: &Context, args: &Args) -> Outcome {
     match args {
-        Args::Build(args) => match &args.vectors {
-            Some(path) => build_vectors(context, args, path),
-            None => build_pictures(context, args),
-        },
+        Args::Build(args) => build::run(context, args),
+        Args::Plan(args) => plan::run(context, args),
+        Args::Tune(args) => tune::run(context, args),
         Args::Add(args) => add::run(context, args),
         Args::Remove(args) => remove::run(context, args),
         Args::Merge(args) => merge::run(context, args),
@@ -120,10 +96,11 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
                 "seed": provenance.seed,
                 "generation": opened.generation(),
                 "segments": opened.segments(),
+                "tuned": opened.tuned()?,
                 "first": records.first(),
             });
             let shown = |(key, value): &(&String, &serde_json::Value)| {
-                !["first", "segments"].contains(&key.as_str()) && !value.is_null()
+                !["first", "segments", "tuned"].contains(&key.as_str()) && !value.is_null()
             };
             let fields = value.as_object().expect("an object").iter().filter(shown);
             let line = |(key, value): (&String, &serde_json::Value)| {
@@ -132,6 +109,9 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             let mut lines = fields.map(line).collect::<Vec<_>>();
             if !opened.segments().is_empty() {
                 lines.push(format!("{:13} {}", "segments", growth::list(opened.segments())));
+            }
+            if let Some(tuned) = opened.tuned()? {
+                lines.push(format!("\n{}", tune::described(&tuned)));
             }
             let text = lines.join("\n");
             Ok(context.talk.result(&value, text)?)
@@ -149,60 +129,4 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
             Ok(context.talk.result(&value, text)?)
         }
     }
-}
-
-fn build_pictures(context: &Context, args: &Build) -> Outcome {
-    let Build { data, model, spec, out, .. } = args;
-    let data = data.as_ref().expect("the command line asks for it");
-    let model = models::open(model)?;
-    let dataset = data.open()?;
-    let items: Vec<usize> = (0..dataset.len()).collect();
-    let vectors = context.embed(&*model, &dataset, &items, "embedding")?;
-    let rows = Rows::new(&vectors, model.contract().dim).expect("an embedding of every picture");
-    let built = pipeline::build_index(context, spec, rows, model.contract().metric)?;
-    let hash = dataset.manifest_hash()?;
-    pipeline::save_index(&dataset, data, &*model, &hash, context.seed, &*built, out)?;
-    let text = format!("{spec} over {} x {} vectors in {}", rows.len(), rows.dim(), out.display());
-    let value = json!({
-        "spec": spec.to_string(),
-        "rows": rows.len(),
-        "dim": rows.dim(),
-        "model_hash": model.model_hash(),
-        "index": out,
-    });
-    Ok(context.talk.result(&value, text)?)
-}
-
-fn build_vectors(context: &Context, args: &Build, path: &Path) -> Outcome {
-    let Build { spec, out, .. } = args;
-    let vectors = Vectors::open(path, args.first)?;
-    let values = vectors.file.read(0..vectors.len)?;
-    let rows = Rows::new(&values, vectors.dim()).expect("whole rows were read");
-    let built = pipeline::build_index(context, spec, rows, args.metric)?;
-    let mut hasher = blake3::Hasher::new();
-    for row in rows.iter() {
-        let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
-        hasher.update(&bytes);
-    }
-    let data_hash = hasher.finalize().to_hex().to_string();
-    let provenance = Provenance { model: None, data_hash, seed: context.seed };
-    let source = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    index::save(out, &*built, &provenance, source.display().to_string().as_bytes()).map_err(Failure::from)?;
-    let text = format!(
-        "{spec} over {} x {} vectors in {}, {:.1} bytes a vector",
-        rows.len(),
-        rows.dim(),
-        out.display(),
-        built.bytes() as f64 / rows.len() as f64
-    );
-    let value = json!({
-        "spec": spec.to_string(),
-        "rows": rows.len(),
-        "dim": rows.dim(),
-        "metric": args.metric,
-        "bytes": built.bytes(),
-        "seed": context.seed,
-        "index": out,
-    });
-    Ok(context.talk.result(&value, text)?)
 }

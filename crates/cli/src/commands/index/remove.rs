@@ -3,6 +3,7 @@
 use super::growth;
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::pipeline::watched;
 use index::Writer;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
     let mut writer = Writer::open(&args.index)?;
     let before = writer.committed().rows;
     let unknown = writer.remove(&ids);
-    let done = growth::with_bar(context, "removing", ids.len(), |progress| writer.commit(progress))?;
+    let done = watched(context, "removing", |watch| writer.commit(watch))?;
     let removed = before - done.rows;
     let mut text = format!("{removed} rows removed");
     if !unknown.is_empty() {

@@ -150,7 +150,7 @@ pub(super) fn train(
         };
         let seed = SplitMix64::named(training.seed, book as u64).bits();
         let left = Rows::new(&left, dim).expect("whole rows");
-        all.values.extend(cluster_by_axes(left, count, seed, "the books")?);
+        all.values.extend(cluster_by_axes(left, count, seed, "the books", training.stop)?);
         all.books += 1;
     }
     let mut numbers = Beam::new(&all, width).encode_all(&all, rows);

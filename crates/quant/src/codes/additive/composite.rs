@@ -109,7 +109,7 @@ pub(super) fn train(
     width: usize,
     training: &Training<'_>,
 ) -> Result<Group, TrainError> {
-    let mut all = product_books(rows, books, count, training.seed);
+    let mut all = product_books(rows, books, count, training)?;
     let mut numbers = vec![0; rows.len() * books];
     // Without a weight the product books code as a product code does, one piece at a time.
     improve_all(&Composite::new(&all, width, 0.0, 0.0), &all, rows, &mut numbers);
@@ -137,7 +137,12 @@ fn improve_all(composite: &Composite, books: &Books, rows: Rows<'_, f32>, number
 }
 
 /// Books of which each has values of its own: k-means of a piece of the rows, zeros elsewhere.
-pub(super) fn product_books(rows: Rows<'_, f32>, books: usize, count: usize, seed: u64) -> Books {
+pub(super) fn product_books(
+    rows: Rows<'_, f32>,
+    books: usize,
+    count: usize,
+    training: &Training<'_>,
+) -> Result<Books, TrainError> {
     let dim = rows.dim();
     let mut values = vec![0.0; books * count * dim];
     for (book, values) in values.chunks_exact_mut(count * dim).enumerate() {
@@ -146,13 +151,13 @@ pub(super) fn product_books(rows: Rows<'_, f32>, books: usize, count: usize, see
             continue;
         }
         let own = columns(rows.as_slice(), dim, piece.clone());
-        let centroids =
-            cluster(&own, piece.len(), count, SplitMix64::named(seed, book as u64).bits(), 12, Seeds::Random);
+        let seed = SplitMix64::named(training.seed, book as u64).bits();
+        let centroids = cluster(&own, piece.len(), count, seed, 12, Seeds::Random, training.stop)?;
         for (entry, centroid) in values.chunks_exact_mut(dim).zip(centroids.chunks_exact(piece.len())) {
             entry[piece.clone()].copy_from_slice(centroid);
         }
     }
-    Books { dim, books, count, values }
+    Ok(Books { dim, books, count, values })
 }
 
 /// `s` of a code, given what it stands for: `|x^|^2 - sum |c_m|^2`.
@@ -306,7 +311,7 @@ mod tests {
     fn product_books_have_no_cross_term_and_code_as_a_product_code() {
         let data = noise(400 * 8, 1);
         let rows = Rows::new(&data, 8).unwrap();
-        let books = product_books(rows, 4, 16, 3);
+        let books = product_books(rows, 4, 16, &Training::seeded(3)).unwrap();
         let mut numbers = vec![0; 1600];
         Composite::new(&books, 1, 0.0, 1.0).improve(&books, rows, &mut numbers, 1);
         for (row, numbers) in rows.iter().zip(numbers.chunks(4)) {
@@ -347,7 +352,7 @@ mod tests {
         // Values that depend on each other, which product books cannot use.
         data.chunks_exact_mut(8).for_each(|row| (0..7).for_each(|i| row[i + 1] += row[i]));
         let rows = Rows::new(&data, 8).unwrap();
-        let product = product_books(rows, 4, 16, 1);
+        let product = product_books(rows, 4, 16, &Training::seeded(1)).unwrap();
         let mut numbers = vec![0; 8000];
         Composite::new(&product, 1, 0.0, 0.0).improve(&product, rows, &mut numbers, 1);
         let before = product.distortion(rows, &numbers);

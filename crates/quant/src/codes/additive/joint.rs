@@ -139,7 +139,7 @@ pub(super) fn train(
     width: usize,
     training: &Training<'_>,
 ) -> Result<Books, TrainError> {
-    let mut all = product_books(rows, books, count, training.seed);
+    let mut all = product_books(rows, books, count, training)?;
     let mut numbers = Joint::new(&all, width).encode_all(&all, rows);
     let mut best = (all.distortion(rows, &numbers), all.clone());
     for turn in 0..TURNS {

@@ -162,7 +162,7 @@ pub(super) fn train(
     width: usize,
     training: &Training<'_>,
 ) -> Result<Books, TrainError> {
-    let mut all = product_books(rows, books, count, training.seed);
+    let mut all = product_books(rows, books, count, training)?;
     let mut numbers = vec![0; rows.len() * books];
     LocalSearch::new(&all, width, 0).improve_all(&all, rows, &mut numbers, training.seed);
     let spread = spread(rows);

@@ -180,7 +180,7 @@ impl Config for AdditiveConfig {
         }
         let mut additive = Additive::new(*self, groups, Norms::unused());
         let sample = Rows::new(&sample, rows.dim()).expect("rows are whole");
-        additive.norms = Norms::train(self.norm, &additive.lengths(sample), training.seed);
+        additive.norms = Norms::train(self.norm, &additive.lengths(sample), training)?;
         Ok(additive)
     }
 

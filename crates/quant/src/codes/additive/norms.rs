@@ -1,7 +1,7 @@
 //! What a code keeps of the squared length of its decoded vector.
 
 use crate::codebook::cluster;
-use crate::{Array, Arrays, RestoreError};
+use crate::{Array, Arrays, RestoreError, TrainError, Training};
 use kernels::Seeds;
 use std::fmt;
 
@@ -60,19 +60,20 @@ impl Norms {
     }
 
     /// Levels that stand best for `lengths`, by k-means.
-    pub(super) fn train(norm: Norm, lengths: &[f32], seed: u64) -> Self {
+    pub(super) fn train(norm: Norm, lengths: &[f32], training: &Training<'_>) -> Result<Self, TrainError> {
         /// Lengths of which the levels are learnt: one number is soon known.
         const ENOUGH: usize = 1 << 15;
         let levels = norm.levels();
         if levels == 0 {
-            return Self::unused();
+            return Ok(Self::unused());
         }
         let lengths = &lengths[..lengths.len().min(ENOUGH)];
-        let mut values = cluster(lengths, 1, levels.min(lengths.len()), seed, 10, Seeds::PlusPlus);
+        let (count, Training { seed, stop, .. }) = (levels.min(lengths.len()), *training);
+        let mut values = cluster(lengths, 1, count, seed, 10, Seeds::PlusPlus, stop)?;
         values.sort_by(f32::total_cmp);
         let last = values[values.len() - 1];
         values.resize(levels, last);
-        Self(values)
+        Ok(Self(values))
     }
 
     pub(super) fn restore(norm: Norm, arrays: &mut Arrays) -> Result<Self, RestoreError> {
@@ -112,7 +113,7 @@ mod tests {
         let norms = Norms(vec![1.0, 2.0, 4.0]);
         let near = |length| norms.nearest(length);
         assert_eq!([near(0.0), near(1.5), near(1.6), near(3.5), near(9.0)], [0, 0, 1, 2, 2]);
-        let trained = Norms::train(Norm::Nibble, &[5.0, 7.0, 5.0], 1);
+        let trained = Norms::train(Norm::Nibble, &[5.0, 7.0, 5.0], &Training::seeded(1)).unwrap();
         assert_eq!((trained.0.len(), trained.level(trained.nearest(7.0) as usize)), (16, 7.0));
     }
 }
