@@ -215,7 +215,7 @@ pub(crate) struct Mapped {
     path: PathBuf,
     map: Arc<Map>,
     head: Superblock,
-    /// The page of the head was torn by a crash: it was found in its copy.
+    /// A first page is torn: the head was found in its copy.
     copied: bool,
     table: Vec<Entry>,
 }
@@ -312,8 +312,9 @@ pub fn verify(path: &Path) -> Result<Verified, OpenError> {
     let sections = opened.file.sections();
     sections.check_all()?;
     if *copied {
-        return Err(sections
-            .damaged("a first page does not match its hash, only its copy does; `index compact` mends it"));
+        return Err(
+            sections.damaged("a first page does not match its hash, all else does; `index compact` mends it")
+        );
     }
     if head.segmented {
         Segmented::open(&sections)?.check().map_err(|what| sections.damaged(&what))?;

@@ -1,7 +1,8 @@
 //! The two first pages of a file: which superblock counts.
 //!
 //! A commit writes the page that does not count, when all it names is on the disk. So one of the two may be torn by a
-//! crash, and then a copy of it lies at the end of the file, put there before: the commit is whole. Generations take
+//! crash, and then a copy of it lies at the end of the file, put there before: the commit is whole. The copy also tells
+//! what counts when one of the pages is damaged later. Generations take
 //! turns: odd ones lie in the first page, even ones in the second, which holds zeros until there is one.
 
 use super::superblock::Superblock;
@@ -13,7 +14,7 @@ use std::path::Path;
 /// The superblock that counts.
 pub(super) struct Head {
     pub(super) superblock: Superblock,
-    /// Its page was torn, this is the copy at the end of the file: only a file whose hashes are right may be
+    /// One of the pages is torn, this is the copy at the end of the file: only a file whose hashes are right may be
     /// believed.
     pub(super) copied: bool,
 }
@@ -44,14 +45,15 @@ pub(super) fn read(path: &Path, file: &mut File) -> Result<Head, OpenError> {
         (Ok(a), Err(_)) if unused && a.generation == 1 => Head { superblock: a, copied: false },
         (Err(error), Err(_)) => return Err(error),
         (Ok(old), Err(error)) | (Err(error), Ok(old)) => {
-            // A commit was under way only if the file is longer than the commit before it left it.
-            let copy = (length > old.length && length.is_multiple_of(PAGE as u64))
-                .then(|| page(length - PAGE as u64))
-                .transpose()?;
-            let next = copy.and_then(|page| Superblock::decode(path, &page).ok()).filter(|next| {
-                old.generation.checked_add(1) == Some(next.generation) && next.length == length
-            });
-            Head { superblock: next.ok_or(error)?, copied: true }
+            // The last page of a file that was appended to is a copy of the superblock that counts, or is about to.
+            let copy = length.is_multiple_of(PAGE as u64).then(|| page(length - PAGE as u64)).transpose()?;
+            let copy = copy.and_then(|page| Superblock::decode(path, &page).ok());
+            let counts = |copy: &Superblock| {
+                let ahead = copy.generation.checked_sub(old.generation);
+                copy.length == length
+                    && matches!((ahead, length > old.length), (Some(0), false) | (Some(1), true))
+            };
+            Head { superblock: copy.filter(counts).ok_or(error)?, copied: true }
         }
     };
     let want = head.superblock.length;

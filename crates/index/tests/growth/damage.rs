@@ -112,6 +112,30 @@ proptest! {
     }
 }
 
+#[test]
+fn one_of_the_first_pages_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, whole) = ragged(&folder, "Flat");
+    let right = answers(&path).unwrap();
+    for at in [0, 60, 2000, 4095].into_iter().flat_map(|at| [at, 4096 + at]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(answers(&path).unwrap(), right);
+        assert!(verify(&path).unwrap_err().to_string().contains("a first page does not match its hash"));
+        // What else is damaged is not believed then.
+        let mut worse = bytes.clone();
+        worse[3 * 4096] ^= 1;
+        fs::write(&path, &worse).unwrap();
+        assert!(open(&path).is_err());
+        fs::write(&path, &bytes).unwrap();
+        let mut writer = Writer::open(&path).unwrap();
+        writer.remove(&[9]);
+        writer.commit(&|_, _| {}).unwrap();
+        verify(&path).unwrap();
+    }
+}
+
 /// A file that grew when files first could: it opens for ever, and the same history still gives its bytes.
 /// `GOLDEN=write cargo test` records it anew, which only a new format may need.
 #[test]
