@@ -179,6 +179,21 @@ fn what_does_not_fit_an_index_is_refused() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_disk_that_is_full_leaves_no_file() {
+    let files = files();
+    let index = files.folder.path().join("index");
+    // A limit of the length of files says what a full disk says, to those who ignore the signal that comes with it.
+    let line = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\" 2>&1";
+    let build = words![program(), "index", "build", "-q", &files.base, "--spec", "Flat", "-o", &index];
+    let said = Command::new("sh").arg("-c").arg(line).args(build).output().unwrap();
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("error: cannot write ") && text.lines().count() == 1, "{text}");
+    assert_eq!(fs::read_dir(files.folder.path()).unwrap().count(), 2, "base and queries alone");
+}
+
+#[test]
 fn indexes_are_measured_beside_each_other() {
     let files = files();
     let out = files.folder.path().join("curves");

@@ -208,21 +208,13 @@ fn gather(rows: Rows<'_, f32>, which: &[usize]) -> Vec<f32> {
     which.iter().flat_map(|&row| rows.row(row)).copied().collect()
 }
 
-/// The extent of a task: rows of whole numbers are told by a sample of them.
-fn extent_of(rows: Rows<'_, f32>, metric: Metric) -> Extent {
-    let whole = |value: &f32| (0.0..=255.0).contains(value) && value.fract() == 0.0;
-    let whole = spread(rows.len(), 1000, 1).into_iter().all(|row| rows.row(row).iter().all(whole));
-    Extent { rows: rows.len(), dim: rows.dim(), metric, whole }
-}
-
 impl Extent {
     /// The extent of these rows; whether they are whole numbers is told by a thousand of them.
-    ///
-    /// # Panics
-    /// When there is no row.
     #[must_use]
     pub fn of(rows: Rows<'_, f32>, metric: Metric) -> Self {
-        extent_of(rows, metric)
+        let whole = |value: &f32| (0.0..=255.0).contains(value) && value.fract() == 0.0;
+        let whole = spread(rows.len(), 1000, 1).into_iter().all(|row| rows.row(row).iter().all(whole));
+        Self { rows: rows.len(), dim: rows.dim(), metric, whole }
     }
 }
 
@@ -243,10 +235,13 @@ pub fn tune(task: &Task<'_>) -> Result<Reached, TuneError> {
     }
     let asked = Asked::of(task)?;
     let extent = Extent::of(rows, task.metric);
-    let all = candidates(&extent, goal.memory, task.machine).map_err(|smallest| TuneError::Memory {
+    // The sample, and the rows that are compared at once, lie beside what is built.
+    let beside = ((sample_rows(rows.len()) + truth::BLOCK) * rows.dim() * size_of::<f32>()) as u64;
+    let left = goal.memory.map(|memory| memory.saturating_sub(beside));
+    let all = candidates(&extent, left, task.machine).map_err(|smallest| TuneError::Memory {
         memory: goal.memory.unwrap_or_default(),
         spec: Box::new(smallest.spec),
-        need: smallest.plan.peak_bytes,
+        need: smallest.plan.peak_bytes + beside,
     })?;
     let tried = try_few(task, &asked, &extent, &all)?;
     let (choice, nearest) = choose(&tried, goal);
@@ -268,6 +263,11 @@ fn unreachable(spec: &Spec, point: &Point, on_all_rows: bool) -> TuneError {
     }
 }
 
+/// Rows of `n` that candidates are built from.
+fn sample_rows(n: usize) -> usize {
+    (n / SHARE).clamp(LEAST_ROWS, MOST_ROWS).min(n)
+}
+
 /// Builds the few that are worth it over a sample of the rows, and measures them.
 fn try_few(
     task: &Task<'_>,
@@ -276,8 +276,7 @@ fn try_few(
     all: &[Candidate],
 ) -> Result<Vec<Tried>, TuneError> {
     let (rows, goal) = (task.rows, task.goal);
-    let most = (rows.len() / SHARE).clamp(LEAST_ROWS, MOST_ROWS);
-    let mut chosen = spread(rows.len(), most, task.seed ^ 1);
+    let mut chosen = spread(rows.len(), sample_rows(rows.len()), task.seed ^ 1);
     // What is to be found must not have been there.
     let own: Vec<usize> = asked.own.iter().flatten().map(|&row| row as usize).collect();
     chosen.retain(|row| own.binary_search(row).is_err());

@@ -9,7 +9,7 @@ use kernels::TopK;
 use rayon::prelude::*;
 
 /// Rows copied and compared at once; bounds the memory.
-const BLOCK: usize = 1 << 14;
+pub(super) const BLOCK: usize = 1 << 14;
 /// Queries that one task compares.
 const QUERIES: usize = 16;
 
