@@ -5,7 +5,7 @@ mod common;
 use common::{clustered, provenance};
 use data::{Metric, Rows};
 use deepembed_index::tune::{Goal, Machine, RISK, Task, TuneError, Tuned, tune};
-use deepembed_index::{BuildError, Request, Spec, Watch, open, save_tuned};
+use deepembed_index::{BuildError, Request, Spec, Watch, Writer, open, save_tuned};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -68,6 +68,15 @@ fn a_goal_is_reached_verified_and_kept_in_the_file() {
         let request = Request { effort: point.effort, ..Request::top(goal(0.9).k) };
         opened.index.search(rows.slice(0..5), &request, &mut hits).unwrap();
         assert_eq!(hits.iter().next().unwrap()[0].id, 0);
+        deepembed_index::verify(&path).unwrap();
+        drop(opened);
+        // What was measured holds for those rows alone.
+        let mut writer = Writer::open(&path).unwrap();
+        assert!(writer.remove(&[3]).is_empty());
+        writer.commit(&watch).unwrap();
+        let opened = open(&path).unwrap();
+        assert_eq!(opened.tuned().unwrap(), None);
+        assert_eq!(opened.payload().unwrap(), b"kept");
         deepembed_index::verify(&path).unwrap();
     }
 }

@@ -41,7 +41,8 @@ pub enum PartKind {
     ListIds = 12,
     /// Packed codes, list after list.
     ListCodes = 13,
-    /// [`Tuned`](crate::tune::Tuned) as JSON; optional.
+    /// [`Tuned`](crate::tune::Tuned) as JSON; optional, and left out by commits, since it holds for the rows it was
+    /// measured on.
     Tuned = 45,
     /// The trained code by which the best rows are ranked again.
     FinerCode = 14,

@@ -131,7 +131,7 @@ fn one_of_the_first_pages_is_enough() {
         fs::write(&path, &bytes).unwrap();
         let mut writer = Writer::open(&path).unwrap();
         writer.remove(&[9]);
-        writer.commit(&|_, _| {}).unwrap();
+        writer.commit(&Watch::none()).unwrap();
         verify(&path).unwrap();
     }
 }
