@@ -29,15 +29,29 @@ pub(super) fn place_of(generation: u64) -> u64 {
 /// Reads the file rather than a map of it: pages that a commit may write just now must not lie under a slice.
 pub(super) fn read(path: &Path, file: &mut File) -> Result<Head, OpenError> {
     let failed = |source| OpenError::Io { path: path.to_path_buf(), source };
-    let length = file.metadata().map_err(failed)?.len();
-    if length < 2 * PAGE as u64 {
-        return Err(OpenError::NotAnIndex { path: path.to_path_buf() });
+    let mut before = None;
+    loop {
+        if file.metadata().map_err(failed)?.len() < 2 * PAGE as u64 {
+            return Err(OpenError::NotAnIndex { path: path.to_path_buf() });
+        }
+        let pages = [page_at(file, 0).map_err(failed)?, page_at(file, PAGE as u64).map_err(failed)?];
+        let head = choose(path, file, &pages);
+        // A commit may have come between the two pages: only if they stay as they are, they are wrong.
+        if head.is_ok() || before.as_ref() == Some(&pages) {
+            return head;
+        }
+        before = Some(pages);
     }
-    let mut page = |start| page_at(file, start).map_err(failed);
-    let (first, second) = (page(0)?, page(PAGE as u64)?);
+}
+
+/// The superblock that counts of those in the first two pages.
+fn choose(path: &Path, file: &mut File, [first, second]: &[Vec<u8>; 2]) -> Result<Head, OpenError> {
+    let failed = |source| OpenError::Io { path: path.to_path_buf(), source };
+    // Asked after the pages were read: what they name was there before them.
+    let length = file.metadata().map_err(failed)?.len();
     let unused = second.iter().all(|&byte| byte == 0);
-    let first = sound(path, &first, 1)?;
-    let head = match (first, sound(path, &second, 0)?) {
+    let first = sound(path, first, 1)?;
+    let head = match (first, sound(path, second, 0)?) {
         (Ok(a), Ok(b)) if a.generation.abs_diff(b.generation) != 1 => {
             return Err(damaged(path, "its superblocks do not follow each other"));
         }
@@ -46,7 +60,8 @@ pub(super) fn read(path: &Path, file: &mut File) -> Result<Head, OpenError> {
         (Err(error), Err(_)) => return Err(error),
         (Ok(old), Err(error)) | (Err(error), Ok(old)) => {
             // The last page of a file that was appended to is a copy of the superblock that counts, or is about to.
-            let copy = length.is_multiple_of(PAGE as u64).then(|| page(length - PAGE as u64)).transpose()?;
+            let copy = length.is_multiple_of(PAGE as u64).then(|| page_at(file, length - PAGE as u64));
+            let copy = copy.transpose().map_err(failed)?;
             let copy = copy.and_then(|page| Superblock::decode(path, &page).ok());
             let counts = |copy: &Superblock| {
                 let ahead = copy.generation.checked_sub(old.generation);

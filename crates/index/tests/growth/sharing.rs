@@ -83,6 +83,37 @@ fn readers_see_one_commit_at_a_time_while_a_writer_goes_on() {
 }
 
 #[test]
+fn a_file_opens_at_any_moment_of_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = started(&folder, "Flat", 30);
+    let mut writer = Writer::open(&path).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Another program would open the file by its name too.
+        let reader = scope.spawn(|| {
+            let (mut opened, mut last) = (0, 0.0);
+            while !done.load(Ordering::Acquire) {
+                // Row 7 tells how far the writer is.
+                let index = open(&path).unwrap().index;
+                let hits = search(&*index, &[0.0; DIM], 1, Filter::Ids(&[7]), Effort::default());
+                assert!(hits[0].distance >= last);
+                last = hits[0].distance;
+                opened += 1;
+            }
+            opened
+        });
+        for round in 10..400u16 {
+            let mut values = [0.0; DIM];
+            values[0] = f32::from(round);
+            writer.update(&[7], Rows::new(&values, DIM).unwrap()).unwrap();
+            writer.commit(&quiet).unwrap();
+        }
+        done.store(true, Ordering::Release);
+        assert!(reader.join().unwrap() > 10);
+    });
+}
+
+#[test]
 fn a_reader_keeps_what_it_took() {
     let folder = tempfile::tempdir().unwrap();
     let (path, mut oracle) = started(&folder, "Flat", 60);
