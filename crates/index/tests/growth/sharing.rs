@@ -106,7 +106,7 @@ fn a_file_opens_at_any_moment_of_a_commit() {
             let mut values = [0.0; DIM];
             values[0] = f32::from(round);
             writer.update(&[7], Rows::new(&values, DIM).unwrap()).unwrap();
-            writer.commit(&quiet).unwrap();
+            writer.commit(&Watch::none()).unwrap();
         }
         done.store(true, Ordering::Release);
         assert!(reader.join().unwrap() > 10);
