@@ -2,10 +2,10 @@
 
 use crate::augment::AugmentConfig;
 use crate::backbones::Backbone;
-use crate::losses::LossConfig;
+use crate::losses::{CrossBatchConfig, LossConfig, MOST_ENTRIES, Sees};
 use crate::miners::MinerConfig;
 use crate::optimiser::OptimiserConfig;
-use crate::sampler::SamplerConfig;
+use crate::samplers::SamplerConfig;
 use data::{Crop, Filter, Preprocess};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -122,6 +122,8 @@ pub struct PairsConfig {
     /// Whether pairs of one `family` of the manifest are left out, alike or not: where the protocol ranks
     /// across families only, they would teach what is never asked.
     pub cross_family: bool,
+    /// Whether alike pairs of one `camera` of the manifest are left out.
+    pub cross_camera: bool,
 }
 
 /// A whole training run.
@@ -143,6 +145,9 @@ pub struct Recipe {
     pub miner: MinerConfig,
     /// Objective.
     pub loss: LossConfig,
+    /// Embeddings of past batches that the loss sees too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<CrossBatchConfig>,
     /// First phase.
     #[serde(default)]
     pub head: HeadConfig,
@@ -171,6 +176,36 @@ pub enum RecipeError {
         /// What it must be.
         rule: &'static str,
     },
+    /// A number that is none.
+    #[error("recipe: {key} is not a finite number")]
+    NotFinite {
+        /// Key.
+        key: String,
+    },
+    /// A miner that the loss cannot use.
+    #[error(
+        "recipe: miner.name = \"{miner}\" does not fit loss.name = \"{loss}\", which sees {sees}; of the miners {fitting} fit"
+    )]
+    Miner {
+        /// Miner.
+        miner: &'static str,
+        /// Loss.
+        loss: &'static str,
+        /// What the loss sees.
+        sees: &'static str,
+        /// Names of miners that fit.
+        fitting: String,
+    },
+    /// A section that the loss would not notice.
+    #[error("recipe: {key} does not fit loss.name = \"{loss}\", which sees {sees}; leave it out")]
+    Unseen {
+        /// Key.
+        key: &'static str,
+        /// Loss.
+        loss: &'static str,
+        /// What the loss sees.
+        sees: &'static str,
+    },
 }
 
 impl Recipe {
@@ -183,6 +218,9 @@ impl Recipe {
         let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| flat(&e))?;
         for assignment in overrides {
             apply(&mut table, assignment)?;
+        }
+        if let Some(key) = not_finite("", &table) {
+            return Err(RecipeError::NotFinite { key });
         }
         let recipe: Self = table.try_into().map_err(|e| flat(&e))?;
         recipe.check()?;
@@ -266,11 +304,62 @@ impl Recipe {
         if !(0.0..1.0).contains(&self.schedule.average) {
             return Err(value("schedule.average", &self.schedule.average, "must be at least 0 and below 1"));
         }
+        self.check_objective()?;
         if !(self.optimiser.rate > 0.0 && self.optimiser.rate.is_finite()) {
             return Err(value("optimiser.rate", &self.optimiser.rate, "must be above 0"));
         }
         Ok(())
     }
+
+    /// Whether miner, pairs and memory fit the loss.
+    fn check_objective(&self) -> Result<(), RecipeError> {
+        let (loss, name) = (self.loss.init(), self.loss.name());
+        let sees = match loss.sees() {
+            Sees::Pairs => "pairs",
+            Sees::Triplets => "triplets",
+            Sees::Relation => "all pairs and chooses among them itself",
+            Sees::Classes => "classes alone",
+        };
+        if !self.miner.init().keeps().fits(loss.sees()) {
+            let fits = |miner: &MinerConfig| miner.init().keeps().fits(loss.sees());
+            let fitting: Vec<&str> =
+                MinerConfig::every().iter().filter(|m| fits(m)).map(MinerConfig::name).collect();
+            let (miner, fitting) = (self.miner.name(), fitting.join(", "));
+            return Err(RecipeError::Miner { miner, loss: name, sees, fitting });
+        }
+        let unseen = |key| Err(RecipeError::Unseen { key, loss: name, sees });
+        if loss.sees() == Sees::Classes && self.pairs != PairsConfig::default() {
+            return unseen("[pairs]");
+        }
+        for (key, value) in loss.above_zero() {
+            if value <= 0.0 {
+                let value = value.to_string();
+                return Err(RecipeError::Value { key, value, rule: "must be above 0" });
+            }
+        }
+        let Some(memory) = &self.memory else { return Ok(()) };
+        if !loss.compares_batches() {
+            return unseen("[memory]");
+        }
+        if !(1..=MOST_ENTRIES).contains(&memory.size) {
+            let value = memory.size.to_string();
+            return Err(RecipeError::Value {
+                key: "memory.size",
+                value,
+                rule: "must be between 1 and 4194304",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The first key whose value is a float but no number.
+fn not_finite(prefix: &str, table: &toml::Table) -> Option<String> {
+    table.iter().find_map(|(key, value)| match value {
+        toml::Value::Float(v) if !v.is_finite() => Some(format!("{prefix}{key}")),
+        toml::Value::Table(table) => not_finite(&format!("{prefix}{key}."), table),
+        _ => None,
+    })
 }
 
 /// Puts `key.sub=value` into the table; a value that is not TOML is taken as a string.
@@ -317,7 +406,7 @@ mod tests {
         ];
         let recipe = Recipe::parse(Recipe::named("starter").unwrap(), &overrides).unwrap();
         assert_eq!((recipe.schedule.steps, recipe.input.filter), (7, Filter::Bicubic));
-        let LossConfig::Margin(margin) = recipe.loss;
+        let LossConfig::Margin(margin) = recipe.loss else { panic!("the starter's loss") };
         assert!((margin.margin - 0.3).abs() < 1e-6);
     }
 
