@@ -40,6 +40,23 @@ impl Material {
         Ok(Self { items, classes, families, cameras, categories, count, sampler })
     }
 
+    /// Pictures of the given classes without anything else known of them.
+    #[cfg(test)]
+    pub fn of_classes(classes: &[u32]) -> Self {
+        let none = vec![None; classes.len()];
+        let config = toml::from_str("name = \"plain\"\nsize = 2").expect("a sampler");
+        let roster = Roster::new(classes, &none, &none);
+        Self {
+            items: (0..classes.len()).collect(),
+            classes: classes.to_vec(),
+            families: none.clone(),
+            cameras: none.clone(),
+            categories: none,
+            count: classes.len(),
+            sampler: Sampler::new(&config, roster, 0).expect("two pictures"),
+        }
+    }
+
     /// Who is alike among training pictures: those of one class, less what the recipe leaves out. Relevance is
     /// the share of two levels, category and class, that they have in common.
     pub fn relation(&self, pairs: &PairsConfig, anchors: &[usize], refs: &[usize]) -> Relation {

@@ -107,3 +107,70 @@ impl Objective {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::losses::golden::golden;
+    use burn::tensor::Device;
+    use rand::SeedableRng;
+
+    /// Value and slopes of a batch, and the memory after it.
+    fn run(
+        objective: &Objective,
+        material: &Material,
+        batch: &[f32],
+        items: &[usize],
+        memory: &Weights,
+    ) -> (f32, Vec<f32>, Option<CrossBatch>) {
+        let device = Device::flex().autodiff();
+        let dim = batch.len() / items.len();
+        let raw = TensorData::new(batch.to_vec(), [items.len(), dim]);
+        let raw = Tensor::<2>::from_data(raw, &device).require_grad();
+        let features = Features {
+            pooled: raw.clone(),
+            weight: Tensor::eye(dim, &device),
+            bias: Tensor::zeros([dim], &device),
+        };
+        let parameters = Weights::default().bind(&device, |_| true);
+        let shown =
+            Shown { material, items, raw: raw.clone(), features, parameters: &parameters, memory, step: 0 };
+        let valued = objective.value(shown, &mut ChaCha8Rng::seed_from_u64(0));
+        let slopes = floats(raw.grad(&valued.loss.backward()).unwrap());
+        (valued.loss.into_scalar(), slopes, valued.memory)
+    }
+
+    /// The part against the memory is the whole less the batch's own.
+    #[test]
+    fn the_memory_agrees_with_pytorch_metric_learning() {
+        let golden = golden().memory;
+        let overrides = [
+            "miner={name=\"all\"}".to_owned(),
+            "loss={name=\"contrastive\", curve=\"linear\", reduction=\"sum\"}".to_owned(),
+            format!("memory={{size={}, start=0}}", golden.size),
+        ];
+        let with = Recipe::parse(Recipe::named("cross_batch").unwrap(), &overrides).unwrap();
+        let (with, without) =
+            (Objective::new(&with), Objective::new(&Recipe { memory: None, ..with.clone() }));
+        let [first, second] = golden.batches.as_slice() else { panic!("two batches") };
+        let material = Material::of_classes(&[first.classes.clone(), second.classes.clone()].concat());
+        let none = Weights::default();
+        let (_, _, memory) = run(&with, &material, &first.embeddings, &[0, 1, 2, 3], &none);
+        let mut kept = Weights::default();
+        kept.extend("cross.", &memory.unwrap().to_weights());
+        let items = [4, 5, 6, 7];
+        let (whole, whole_slopes, memory) = run(&with, &material, &second.embeddings, &items, &kept);
+        let (own, own_slopes, _) = run(&without, &material, &second.embeddings, &items, &none);
+        assert!((f64::from(whole - own) - golden.value).abs() < 1e-4, "{whole} {own} {}", golden.value);
+        for ((whole, own), want) in whole_slopes.iter().zip(&own_slopes).zip(&golden.gradient) {
+            assert!((f64::from(whole - own) - want).abs() < 1e-4, "{whole} {own} {want}");
+        }
+        assert_eq!(memory.unwrap().items, [6, 7, 2, 3, 4, 5]);
+        // A picture never meets itself: alone with its own earlier view there is no pair.
+        let alone = Material::of_classes(&[0, 0]);
+        let mut kept = Weights::default();
+        let (_, _, memory) = run(&with, &alone, &[1.0, 0.0], &[0], &none);
+        kept.extend("cross.", &memory.unwrap().to_weights());
+        assert_eq!(run(&with, &alone, &[0.0, 1.0], &[0], &kept).0, 0.0);
+    }
+}

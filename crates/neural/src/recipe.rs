@@ -11,10 +11,32 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The recipes that ship with the binary: name and text.
-pub const RECIPES: [(&str, &str); 3] = [
+pub const RECIPES: [(&str, &str); 25] = [
     ("starter", include_str!("../../../recipes/starter.toml")),
     ("scratch", include_str!("../../../recipes/scratch.toml")),
     ("quick", include_str!("../../../recipes/quick.toml")),
+    ("contrastive", include_str!("../../../recipes/contrastive.toml")),
+    ("deepranking", include_str!("../../../recipes/deepranking.toml")),
+    ("deepid2", include_str!("../../../recipes/deepid2.toml")),
+    ("triplet", include_str!("../../../recipes/triplet.toml")),
+    ("batch_hard", include_str!("../../../recipes/batch_hard.toml")),
+    ("npair", include_str!("../../../recipes/npair.toml")),
+    ("lifted", include_str!("../../../recipes/lifted.toml")),
+    ("margin", include_str!("../../../recipes/margin.toml")),
+    ("sphereface", include_str!("../../../recipes/sphereface.toml")),
+    ("cosface", include_str!("../../../recipes/cosface.toml")),
+    ("arcface", include_str!("../../../recipes/arcface.toml")),
+    ("daml", include_str!("../../../recipes/daml.toml")),
+    ("multi_similarity", include_str!("../../../recipes/multi_similarity.toml")),
+    ("proxy_nca", include_str!("../../../recipes/proxy_nca.toml")),
+    ("proxy_anchor", include_str!("../../../recipes/proxy_anchor.toml")),
+    ("circle", include_str!("../../../recipes/circle.toml")),
+    ("supcon", include_str!("../../../recipes/supcon.toml")),
+    ("nt_xent", include_str!("../../../recipes/nt_xent.toml")),
+    ("soft_triple", include_str!("../../../recipes/soft_triple.toml")),
+    ("coupled_clusters", include_str!("../../../recipes/coupled_clusters.toml")),
+    ("easy_positive", include_str!("../../../recipes/easy_positive.toml")),
+    ("cross_batch", include_str!("../../../recipes/cross_batch.toml")),
 ];
 
 /// Where the backbone's weights come from.
@@ -414,14 +436,66 @@ mod tests {
     fn the_book_describes_every_key() {
         let book = include_str!("../../../book/src/recipes.md");
         for (name, text) in RECIPES {
+            assert!(book.contains(&format!("`{name}`")), "{name}");
             let recipe: toml::Table = Recipe::parse(text, &[]).unwrap().to_toml().parse().unwrap();
             for (section, keys) in recipe {
-                assert!(book.contains(&format!("## `[{section}]`")), "{name}: [{section}]");
+                let from = book.find(&format!("## `[{section}]`"));
+                let section_text = &book[from.unwrap_or_else(|| panic!("{name}: [{section}]"))..];
+                let section_text = section_text[2..].split("\n## ").next().unwrap();
                 for key in keys.as_table().unwrap().keys() {
-                    assert!(book.contains(&format!("`{key}`")), "{name}: {section}.{key}");
+                    assert!(section_text.contains(&format!("`{key}`")), "{name}: {section}.{key}");
                 }
             }
         }
+    }
+
+    /// Every loss, miner and sampler with every setting, used by a recipe or not.
+    #[test]
+    fn the_book_describes_every_choice() {
+        let book = include_str!("../../../book/src/recipes.md");
+        let losses = LossConfig::every().into_iter().map(|c| toml::Table::try_from(c).unwrap());
+        let miners = MinerConfig::every().into_iter().map(|c| toml::Table::try_from(c).unwrap());
+        let samplers = SamplerConfig::every().into_iter().map(|c| toml::Table::try_from(c).unwrap());
+        for table in losses.chain(miners).chain(samplers) {
+            let name = table["name"].as_str().unwrap();
+            let from = book.find(&format!("`name = \"{name}\"`")).unwrap_or_else(|| panic!("{name}"));
+            for key in table.keys().filter(|key| *key != "name") {
+                assert!(book[from..].contains(&format!("`{key}`")), "{name}: {key}");
+            }
+        }
+        let memory = toml::Table::try_from(CrossBatchConfig::default()).unwrap();
+        assert!(memory.keys().all(|key| book.contains(&format!("`{key}`"))));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_loss_is_refused() {
+        for loss in LossConfig::every() {
+            for miner in MinerConfig::every() {
+                let overrides = [
+                    format!("loss={{name=\"{}\"}}", loss.name()),
+                    format!("miner={{name=\"{}\"}}", miner.name()),
+                ];
+                let overrides: Vec<String> = overrides.into_iter().chain(["pairs={}".to_owned()]).collect();
+                let parsed = Recipe::parse(Recipe::named("starter").unwrap(), &overrides);
+                let fits = miner.init().keeps().fits(loss.init().sees());
+                assert_eq!(parsed.is_ok(), fits, "{overrides:?}");
+                if let Err(error) = parsed {
+                    let error = error.to_string();
+                    assert!(error.contains(miner.name()) && error.contains(loss.name()), "{error}");
+                    assert!(error.contains("of the miners all") && !error.contains('\n'), "{error}");
+                }
+            }
+        }
+        let of = |name: &str, overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            Recipe::parse(Recipe::named(name).unwrap(), &overrides).unwrap_err().to_string()
+        };
+        assert!(of("arcface", &["pairs.cross_family=true"]).contains("[pairs] does not fit"));
+        assert!(of("arcface", &["memory.size=8"]).contains("[memory] does not fit"));
+        assert!(of("batch_hard", &["memory.size=8"]).contains("[memory] does not fit"));
+        assert!(of("cross_batch", &["memory.size=0"]).contains("memory.size = 0"));
+        assert!(of("supcon", &["loss.temperature=0"]).contains("loss.temperature = 0 must be above 0"));
+        assert!(of("supcon", &["loss.temperature=nan"]).contains("loss.temperature is not a finite number"));
     }
 
     #[test]

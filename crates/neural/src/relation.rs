@@ -301,11 +301,17 @@ mod tests {
     fn tags_and_pairs_make_masks() {
         let tags: [&[u32]; 3] = [&[1, 2], &[2, 3, 4], &[9]];
         let relation = Relation::from_tags(&tags, &tags).without_self();
-        assert_eq!((relation.alike(0), relation.unlike(0)), (&[false, true, false][..], &[false, false, true][..]));
+        assert_eq!(
+            (relation.alike(0), relation.unlike(0)),
+            (&[false, true, false][..], &[false, false, true][..])
+        );
         // One tag of four in common.
         assert!((relation.relevance(0, 1) - 0.25).abs() < 1e-6 && relation.relevance(0, 2) == 0.0);
         let relation = Relation::from_pairs(2, 3, &[(0, 2), (1, 0)]);
-        assert_eq!((relation.alike(0), relation.unlike(1)), (&[false, false, true][..], &[false, true, true][..]));
+        assert_eq!(
+            (relation.alike(0), relation.unlike(1)),
+            (&[false, false, true][..], &[false, true, true][..])
+        );
         assert_eq!(relation.alike_pairs().collect::<Vec<_>>(), [(0, 2), (1, 0)]);
         assert_eq!((relation.alike_count(), relation.unlike_count()), (2, 4));
         assert!(relation.relevance(0, 2) == 1.0 && relation.relevance(0, 1) == 0.0);

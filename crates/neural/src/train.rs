@@ -277,8 +277,7 @@ impl<'a> Run<'a> {
         let material = Material::new(recipe, session.dataset, session.seed)?;
         let objective = Objective::new(recipe);
         let mut weights = first_weights(recipe, session.seed);
-        let shape =
-            LossShape { dim: recipe.model.dim, classes: material.count, features: network.features };
+        let shape = LossShape { dim: recipe.model.dim, classes: material.count, features: network.features };
         let mut rng = ChaCha8Rng::seed_from_u64(session.seed);
         rng.set_stream(u64::MAX - 1);
         weights.extend("loss.", &objective.loss.parameters(shape, &mut rng));
@@ -404,7 +403,12 @@ impl<'a> Run<'a> {
     /// Training pictures of a step, each with the number of its view.
     pub fn batch(&self, step: usize) -> Vec<(usize, u64)> {
         let mut rng = self.rng(step, 1);
-        self.material.sampler.batch(step, &self.state.memory).into_iter().map(|item| (item, rng.random::<u64>() >> 1)).collect()
+        self.material
+            .sampler
+            .batch(step, &self.state.memory)
+            .into_iter()
+            .map(|item| (item, rng.random::<u64>() >> 1))
+            .collect()
     }
 
     /// Generator of one purpose within one step.
@@ -431,8 +435,7 @@ impl<'a> Run<'a> {
         let blocks = phase.frozen..self.network.blocks.len();
         let map = self.network.forward(&pass, Tensor::from_data(x, &device), blocks);
         let weight = bound.rest.matrix("embed.weight", self.network.features, recipe.model.dim);
-        let features =
-            Features { pooled: average_pool(map), weight, bias: bound.rest.flat("embed.bias") };
+        let features = Features { pooled: average_pool(map), weight, bias: bound.rest.flat("embed.bias") };
         let raw = features.embed(features.pooled.clone());
         let items: Vec<usize> = wanted.iter().map(|&(item, _)| item).collect();
         let shown = Shown {

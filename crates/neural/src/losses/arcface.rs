@@ -88,7 +88,11 @@ mod tests {
                 let mut logits = cosines(given, i, "weight");
                 let own = &mut logits[given.classes[i] as usize];
                 let angle = own.acos();
-                *own = if angle <= std::f64::consts::PI - 0.5 { (angle + 0.5).cos() } else { *own - 0.5 * 0.5f64.sin() };
+                *own = if angle <= std::f64::consts::PI - 0.5 {
+                    (angle + 0.5).cos()
+                } else {
+                    *own - 0.5 * 0.5f64.sin()
+                };
                 logits.iter().map(|cosine| 8.0 * cosine).collect()
             })
         });

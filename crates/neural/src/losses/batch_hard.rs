@@ -97,11 +97,7 @@ mod tests {
                     let near = of(&|j| given.unlike(a, j)).into_iter().reduce(f64::min);
                     if let (Some(far), Some(near)) = (far, near) {
                         let gap = far - near;
-                        sum.add(if soft {
-                            gap.exp().ln_1p()
-                        } else {
-                            (gap + f64::from(0.2f32)).max(0.0)
-                        });
+                        sum.add(if soft { gap.exp().ln_1p() } else { (gap + f64::from(0.2f32)).max(0.0) });
                     }
                 }
                 sum.mean()

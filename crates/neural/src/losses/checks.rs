@@ -59,7 +59,7 @@ impl Given {
     }
 
     /// The loss's own first parameters where none are set, and its first memory.
-    fn completed(mut self, loss: &dyn Loss) -> Self {
+    pub fn completed(mut self, loss: &dyn Loss) -> Self {
         let classes = self.classes.iter().max().map_or(1, |most| *most as usize + 1);
         let shape = LossShape { dim: self.raw[0].len(), classes, features: self.raw[0].len() };
         let first = loss.parameters(shape, &mut ChaCha8Rng::seed_from_u64(7));
@@ -120,7 +120,7 @@ impl Given {
     }
 
     /// Every number that a gradient belongs to.
-    fn numbers(&mut self) -> Vec<&mut f64> {
+    pub fn numbers(&mut self) -> Vec<&mut f64> {
         let raw = self.raw.iter_mut().flatten();
         raw.chain(self.parameters.values_mut().flatten()).collect()
     }
@@ -177,7 +177,7 @@ impl Got {
         &self.parameters[parameter]
     }
 
-    fn all(&self) -> Vec<f64> {
+    pub fn all(&self) -> Vec<f64> {
         self.raw.iter().chain(self.parameters.values().flatten()).copied().collect()
     }
 
@@ -219,7 +219,10 @@ pub(super) fn run(loss: &dyn Loss, given: &Given) -> Got {
     Got {
         value: f64::from(value.into_scalar::<f32>()),
         raw: wide(floats(raw.grad(&grads).expect("the embeddings are leaves"))),
-        parameters: parameters.iter().map(|(name, leaf)| (name.to_owned(), wide(slopes(leaf)))).collect(),
+        parameters: parameters
+            .iter()
+            .map(|(name, leaf)| (name.trim_start_matches("loss.").to_owned(), wide(slopes(leaf))))
+            .collect(),
     }
 }
 
@@ -282,7 +285,7 @@ pub(super) fn compare(loss: &dyn Loss, definition: &dyn Fn(&Given, &Given) -> f6
         };
         let (back, ahead) = ((want - moved(-STEP)) / STEP, (moved(STEP) - want) / STEP);
         // A kink lies between.
-        if (back - ahead).abs() > 1e-2 * most {
+        if (back - ahead).abs() > 1e-3 * most {
             continue;
         }
         let wanted = f64::midpoint(back, ahead);

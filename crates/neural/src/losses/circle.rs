@@ -46,7 +46,8 @@ impl Loss for CircleConfig {
         let (alike, unlike) = relation.masks(&device);
         let (margin, cosine) = (self.margin, batch.cosines.clone());
         let still = cosine.clone().detach();
-        let pull = relu(still.clone().neg().add_scalar(1.0 + margin)) * cosine.clone().sub_scalar(1.0 - margin);
+        let pull =
+            relu(still.clone().neg().add_scalar(1.0 + margin)) * cosine.clone().sub_scalar(1.0 - margin);
         let push = relu(still.add_scalar(margin)) * cosine.sub_scalar(margin);
         let sum = log_sum_exp(push * self.gamma, unlike) + log_sum_exp(pull * -self.gamma, alike);
         LossValue::of(Terms::hinges(softplus(pick(sum, &anchors)), anchors.len()))

@@ -2,6 +2,9 @@
 
 use super::checks::{Given, random, run};
 use super::{LossConfig, Sees};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 /// Batches that break careless arithmetic.
 fn extremes() -> Vec<(&'static str, Given)> {
@@ -73,5 +76,36 @@ fn settings_survive_a_recipe_and_bad_ones_are_named() {
         let error = toml::from_str::<LossConfig>(&format!("{text}\nmargins = 1")).unwrap_err().to_string();
         assert!(error.contains("margins"), "{error}");
         assert!(config.init().above_zero().iter().all(|(_, value)| *value > 0.0), "{text}");
+    }
+}
+
+/// Eight classes of four points at random: moved along each loss's slope, every point's nearest is of its class.
+#[test]
+fn every_loss_brings_classes_together() {
+    for config in LossConfig::every() {
+        let loss = config.init();
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        let draw = |_| -> f64 {
+            f64::from(<StandardNormal as Distribution<f32>>::sample(&StandardNormal, &mut rng))
+        };
+        let values: Vec<f64> = (0..32 * 8).map(draw).collect();
+        let rows: Vec<&[f64]> = values.chunks(8).collect();
+        let classes: Vec<u32> = (0..32).map(|item| item / 4).collect();
+        let mut given = Given::new(&rows, &classes).completed(loss.as_ref());
+        let mut squares = vec![0.0; given.numbers().len()];
+        for step in 1..=150 {
+            let slopes = run(loss.as_ref(), &given.clone().at_step(step * 100)).all();
+            // Each number moves by about the same, whatever the loss's scale.
+            for ((number, slope), square) in given.numbers().into_iter().zip(slopes).zip(&mut squares) {
+                *square = 0.9 * *square + 0.1 * slope * slope;
+                *number -= 0.03 * slope / (*square + 1e-16).sqrt();
+            }
+        }
+        let hits = (0..32).filter(|&i| {
+            let others = (0..32).filter(|&j| j != i);
+            let nearest = others.max_by(|&a, &b| given.cosine(i, a).total_cmp(&given.cosine(i, b)));
+            classes[nearest.unwrap()] == classes[i]
+        });
+        assert_eq!(hits.count(), 32, "{}", config.name());
     }
 }

@@ -83,8 +83,7 @@ mod tests {
     #[test]
     fn agrees_with_the_definition() {
         for (curve, unit) in [(Curve::Quadratic, true), (Curve::Linear, true), (Curve::Linear, false)] {
-            let config =
-                ContrastiveConfig { curve, unit, alike_margin: 0.2, ..ContrastiveConfig::default() };
+            let config = ContrastiveConfig { curve, unit, alike_margin: 0.2, ..ContrastiveConfig::default() };
             holds(&config, |given| {
                 let (mut pull, mut push) = (Sum::default(), Sum::default());
                 let curved = |x: f64| if curve == Curve::Linear { x } else { x * x / 2.0 };

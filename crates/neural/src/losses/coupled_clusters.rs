@@ -105,9 +105,8 @@ mod tests {
                     let of: Vec<usize> = (0..given.count()).filter(|&i| given.classes[i] == class).collect();
                     let others = (0..given.count()).filter(|&i| given.classes[i] != class);
                     let square = |given: &Given, i: usize| -> f64 {
-                        let centre = |axis: usize| {
-                            of.iter().map(|&m| row(at, m)[axis]).sum::<f64>() / of.len() as f64
-                        };
+                        let centre =
+                            |axis: usize| of.iter().map(|&m| row(at, m)[axis]).sum::<f64>() / of.len() as f64;
                         row(given, i).iter().enumerate().map(|(axis, v)| (v - centre(axis)).powi(2)).sum()
                     };
                     let nearest = others.map(|i| square(given, i)).reduce(f64::min);

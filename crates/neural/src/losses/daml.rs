@@ -121,7 +121,8 @@ impl Loss for DamlConfig {
         for (layer, (inputs, outputs)) in self.layers(shape.features).into_iter().enumerate() {
             let normal = Normal::new(0.0f32, (2.0 / inputs as f32).sqrt()).expect("a positive deviation");
             let values = normal.sample_iter(&mut *rng).take(inputs * outputs).collect();
-            weights.insert(format!("generator{layer}.weight"), Array { shape: vec![inputs, outputs], values });
+            weights
+                .insert(format!("generator{layer}.weight"), Array { shape: vec![inputs, outputs], values });
             weights.insert(format!("generator{layer}.bias"), Array::flat(vec![0.0; outputs]));
         }
         weights
@@ -243,7 +244,8 @@ mod tests {
                     let weight = of.of(&format!("generator{layer}.weight"));
                     let bias = of.of(&format!("generator{layer}.bias"));
                     let sum = |o: usize| {
-                        x.iter().enumerate().map(|(i, v)| v * weight[i * bias.len() + o]).sum::<f64>() + bias[o]
+                        x.iter().enumerate().map(|(i, v)| v * weight[i * bias.len() + o]).sum::<f64>()
+                            + bias[o]
                     };
                     let out: Vec<f64> = (0..bias.len()).map(sum).collect();
                     x = if layer < 2 { out.iter().map(|v| v.max(0.0)).collect() } else { out };

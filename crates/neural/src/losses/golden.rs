@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 #[derive(Deserialize)]
-pub(super) struct Golden {
+pub(crate) struct Golden {
     cases: Vec<Case>,
     pub memory: Memory,
     miners: BTreeMap<String, Pairs>,
@@ -41,7 +41,7 @@ struct Pairs {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     pub size: usize,
     pub batches: Vec<Remembered>,
     pub value: f64,
@@ -49,14 +49,13 @@ pub(super) struct Memory {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Remembered {
+pub(crate) struct Remembered {
     pub embeddings: Vec<f32>,
     pub classes: Vec<u32>,
 }
 
-pub(super) fn golden() -> Golden {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/losses/pytorch_metric_learning.json");
+pub(crate) fn golden() -> Golden {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/losses/pytorch_metric_learning.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap()
 }

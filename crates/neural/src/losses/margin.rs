@@ -72,7 +72,7 @@ mod tests {
         };
         let given = Given::new(&[&[1.0, 0.0], &at(1.1), &at(negative)], &[0, 0, 1]).only_anchor(0);
         let got = run(config, &given);
-        (got.value, got.slopes("loss.beta")[0])
+        (got.value, got.slopes("beta")[0])
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod daml;
 mod deep_ranking;
 mod deepid2;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 mod lifted;
 mod margin;
 mod multi_similarity;

@@ -82,8 +82,7 @@ impl Loss for SoftTripleConfig {
         let shares = activation::softmax(cosines.clone() / self.gamma, 2);
         let similarity = (shares * cosines).sum_dim(2).reshape([rows, classes]);
         let scale = class_weights::scale(batch, self.lambda);
-        let terms =
-            class_weights::with_own(batch, similarity, scale, |own| own.sub_scalar(self.margin));
+        let terms = class_weights::with_own(batch, similarity, scale, |own| own.sub_scalar(self.margin));
         LossValue { parts: vec![terms], penalty: Some(self.spread(centres) * self.penalty) }
     }
 }
@@ -91,7 +90,7 @@ impl Loss for SoftTripleConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::losses::checks::{Given, close, holds, run, unit};
+    use crate::losses::checks::{Given, holds, run, unit};
     use crate::losses::class_weights::tests::{cosines, mean_cross_entropy};
 
     #[test]
@@ -102,7 +101,8 @@ mod tests {
         let given = Given::new(&[&[1.0, 0.0]], &[0]).with("centres", &[4, 2], &centres);
         let config = SoftTripleConfig { centres: 2, penalty: 0.0, ..SoftTripleConfig::default() };
         let got = run(&config, &given).value;
-        assert!((got - 5.545e-5).abs() < 1e-8, "{got}");
+        // One rounding of the logits in f32 is 6e-8.
+        assert!((got - 5.545e-5).abs() < 1e-7, "{got}");
     }
 
     #[test]

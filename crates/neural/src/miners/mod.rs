@@ -172,7 +172,8 @@ mod tests {
                 let mined = mine();
                 assert_eq!(mined, mine(), "{}", config.name());
                 for a in 0..count {
-                    let narrowed = |new: &[bool], old: &[bool]| new.iter().zip(old).all(|(new, old)| *old || !new);
+                    let narrowed =
+                        |new: &[bool], old: &[bool]| new.iter().zip(old).all(|(new, old)| *old || !new);
                     assert!(narrowed(mined.alike(a), relation.alike(a)), "{}", config.name());
                     assert!(narrowed(mined.unlike(a), relation.unlike(a)), "{}", config.name());
                 }

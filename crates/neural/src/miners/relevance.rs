@@ -106,8 +106,7 @@ mod tests {
         let counts = counts(&RelevanceConfig { triplets: 1, ..RelevanceConfig::default() }, &relation);
         assert!(counts.len() == 2 && counts[0].1.abs_diff(counts[1].1) < 120, "{counts:?}");
         let lone = Relation::from_classes(&[0], &[1, 2]);
-        let mined =
-            RelevanceConfig::default().mine(&[], 2, lone, &mut ChaCha8Rng::seed_from_u64(0));
+        let mined = RelevanceConfig::default().mine(&[], 2, lone, &mut ChaCha8Rng::seed_from_u64(0));
         assert_eq!(mined.triplets().unwrap().len(), 0);
     }
 }

@@ -64,7 +64,9 @@ fn in_turn(members: &[usize], cameras: &[Option<u32>], rng: &mut ChaCha8Rng) -> 
         }
     }
     let longest = groups.iter().map(|(_, items)| items.len()).max().unwrap_or(0);
-    (0..longest).flat_map(|turn| groups.iter().filter_map(move |(_, items)| items.get(turn).copied())).collect()
+    (0..longest)
+        .flat_map(|turn| groups.iter().filter_map(move |(_, items)| items.get(turn).copied()))
+        .collect()
 }
 
 #[cfg(test)]

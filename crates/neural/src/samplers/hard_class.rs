@@ -49,7 +49,10 @@ impl Sampling for HardClassConfig {
             Some(means) => nearest(means, pool, self.classes),
             None => pool[..self.classes].to_vec(),
         };
-        chosen.into_iter().flat_map(|class| roster.pictures(class, self.images, self.short, &mut rng)).collect()
+        chosen
+            .into_iter()
+            .flat_map(|class| roster.pictures(class, self.images, self.short, &mut rng))
+            .collect()
     }
 
     fn remember(&self, memory: &mut Weights, roster: &Roster, unit: &[f32], classes: &[u32]) {

@@ -49,12 +49,7 @@ impl Sampling for PkConfig {
 }
 
 /// Classes of the category of a class drawn at random, then others.
-fn of_one_category(
-    roster: &Roster,
-    mut all: Vec<usize>,
-    count: usize,
-    rng: &mut ChaCha8Rng,
-) -> Vec<usize> {
+fn of_one_category(roster: &Roster, mut all: Vec<usize>, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     let category = roster.categories[all[rng.random_range(0..all.len())]];
     all.shuffle(rng);
     // Stable: both parts stay shuffled.
@@ -76,7 +71,10 @@ mod tests {
         for batch in 0..3 {
             for chunk in sampler.batch(batch, &Weights::default()).chunks(4) {
                 let class = class_of(&roster, chunk[0]);
-                assert!(roster.members[class].iter().all(|member| chunk.contains(member)), "all before any twice");
+                assert!(
+                    roster.members[class].iter().all(|member| chunk.contains(member)),
+                    "all before any twice"
+                );
                 seen.push(class);
             }
         }

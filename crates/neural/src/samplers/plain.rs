@@ -42,7 +42,8 @@ mod tests {
     fn a_round_shows_each_picture_once() {
         // 23 pictures in five batches of four; three wait for the next round.
         let sampler = sampler("name = \"plain\"\nsize = 4");
-        let mut seen: Vec<usize> = (5..10).flat_map(|batch| sampler.batch(batch, &Weights::default())).collect();
+        let mut seen: Vec<usize> =
+            (5..10).flat_map(|batch| sampler.batch(batch, &Weights::default())).collect();
         seen.sort_unstable();
         assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
     }

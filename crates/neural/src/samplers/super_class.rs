@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn most_classes_are_of_one_category() {
-        let (sampler, roster) = (sampler("name = \"super-class\"\nclasses = 4\nimages = 2\nshare = 0.75"), roster());
+        let (sampler, roster) =
+            (sampler("name = \"super-class\"\nclasses = 4\nimages = 2\nshare = 0.75"), roster());
         let mut whole = BTreeMap::new();
         for batch in 0..40 {
             let mut counts = BTreeMap::new();
