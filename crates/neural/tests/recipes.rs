@@ -1,7 +1,7 @@
 //! Every recipe in the binary runs, and goes on after a stop to the same bytes.
 
 use data::Dataset;
-use neural::{Event, RECIPES, Recipe, SamplerConfig, Session, TrainError, train};
+use deepembed_neural::{Event, RECIPES, Recipe, SamplerConfig, Session, TrainError, train};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,8 +48,14 @@ fn small(text: &str) -> Recipe {
 }
 
 /// Trains, or stops after step `until`; the model's bytes.
-fn run(recipe: &Recipe, folder: &Path, until: Option<usize>, resume: bool) -> Result<Vec<u8>, TrainError> {
-    let (dataset, stop) = (pictures(), AtomicBool::new(false));
+fn run(
+    dataset: &Dataset,
+    recipe: &Recipe,
+    folder: &Path,
+    until: Option<usize>,
+    resume: bool,
+) -> Result<Vec<u8>, TrainError> {
+    let stop = AtomicBool::new(false);
     let observe = |event: &Event| {
         if let Event::Step(step) = event {
             assert!(step.loss.is_finite() && (0.0..=1.0).contains(&step.active), "{step:?}");
@@ -58,7 +64,7 @@ fn run(recipe: &Recipe, folder: &Path, until: Option<usize>, resume: bool) -> Re
     };
     let session = Session {
         recipe,
-        dataset: &dataset,
+        dataset,
         data_hash: "fixture",
         checkpoints: folder,
         seed: 7,
@@ -72,12 +78,17 @@ fn run(recipe: &Recipe, folder: &Path, until: Option<usize>, resume: bool) -> Re
 
 #[test]
 fn every_recipe_runs_and_resumes_to_the_same_bytes() {
+    let dataset = pictures();
     for (name, text) in RECIPES {
         let recipe = small(text);
         let (whole, halves) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let want = run(&recipe, whole.path(), None, false).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let stopped = run(&recipe, halves.path(), Some(3), false);
+        let want =
+            run(&dataset, &recipe, whole.path(), None, false).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let stopped = run(&dataset, &recipe, halves.path(), Some(3), false);
         assert!(matches!(stopped, Err(TrainError::Interrupted { step: 3, .. })), "{name}");
-        assert!(run(&recipe, halves.path(), None, true).unwrap() == want, "{name}: other bytes after a stop");
+        assert!(
+            run(&dataset, &recipe, halves.path(), None, true).unwrap() == want,
+            "{name}: other bytes after a stop"
+        );
     }
 }
