@@ -52,9 +52,9 @@ impl Objective {
         }
     }
 
-    pub fn value(&self, shown: Shown<'_>, rng: &mut ChaCha8Rng) -> Valued {
+    pub fn value(&self, shown: &Shown<'_>, rng: &mut ChaCha8Rng) -> Valued {
         let points = Points::new(shown.raw.clone());
-        let own = self.against(&shown, &points, &points, shown.items, rng);
+        let own = self.against(shown, &points, &points, shown.items, rng);
         let (mut active, mut count) = own.active();
         let mut loss = own.reduce(self.loss.reduction(), shown.items.len());
         let config = self.memory.as_ref().filter(|memory| shown.step >= memory.start);
@@ -64,7 +64,7 @@ impl Objective {
             let shape = [memory.items.len(), shown.raw.dims()[1]];
             let rows = TensorData::new(memory.rows.clone(), shape);
             let refs = Points::new(Tensor::from_data(rows, &shown.raw.device()));
-            let more = self.against(&shown, &points, &refs, &memory.items, rng);
+            let more = self.against(shown, &points, &refs, &memory.items, rng);
             let (more_active, more_count) = more.active();
             (active, count) = (active + more_active, count + more_count);
             let more = more.reduce(self.loss.reduction(), shown.items.len());
@@ -135,7 +135,7 @@ mod tests {
         let parameters = Weights::default().bind(&device, |_| true);
         let shown =
             Shown { material, items, raw: raw.clone(), features, parameters: &parameters, memory, step: 0 };
-        let valued = objective.value(shown, &mut ChaCha8Rng::seed_from_u64(0));
+        let valued = objective.value(&shown, &mut ChaCha8Rng::seed_from_u64(0));
         let slopes = floats(raw.grad(&valued.loss.backward()).unwrap());
         (valued.loss.into_scalar(), slopes, valued.memory)
     }

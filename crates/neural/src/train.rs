@@ -447,7 +447,7 @@ impl<'a> Run<'a> {
             memory: &self.state.memory,
             step,
         };
-        let Valued { loss, active, unit, memory } = self.objective.value(shown, &mut self.rng(step, 2));
+        let Valued { loss, active, unit, memory } = self.objective.value(&shown, &mut self.rng(step, 2));
         let unit = floats(unit.detach());
         let outcome = Outcome {
             rate,

@@ -82,6 +82,8 @@ fn settings_survive_a_recipe_and_bad_ones_are_named() {
 /// Eight classes of four points at random: moved along each loss's slope, every point's nearest is of its class.
 #[test]
 fn every_loss_brings_classes_together() {
+    const STEPS: usize = 400;
+    let mut missed = Vec::new();
     for config in LossConfig::every() {
         let loss = config.init();
         let mut rng = ChaCha8Rng::seed_from_u64(11);
@@ -96,12 +98,13 @@ fn every_loss_brings_classes_together() {
         let classes: Vec<u32> = (0..count as u32).map(|item| item / each).collect();
         let mut given = Given::new(&rows, &classes).completed(loss.as_ref());
         let mut squares = vec![0.0; given.numbers().len()];
-        for step in 1..=150 {
-            let slopes = run(loss.as_ref(), &given.clone().at_step(step * 100)).all();
-            // Each number moves by about the same, whatever the loss's scale.
+        for step in 0..STEPS {
+            let slopes = run(loss.as_ref(), &given.clone().at_step(step)).all();
+            // Each number moves by about the same, whatever the loss's scale, and less and less.
+            let rate = 0.05 * (STEPS - step) as f64 / STEPS as f64;
             for ((number, slope), square) in given.numbers().into_iter().zip(slopes).zip(&mut squares) {
                 *square = 0.9 * *square + 0.1 * slope * slope;
-                *number -= 0.03 * slope / (*square + 1e-16).sqrt();
+                *number -= rate * slope / (*square + 1e-16).sqrt();
             }
         }
         let hits = (0..count).filter(|&i| {
@@ -109,6 +112,10 @@ fn every_loss_brings_classes_together() {
             let nearest = others.max_by(|&a, &b| given.cosine(i, a).total_cmp(&given.cosine(i, b)));
             classes[nearest.unwrap()] == classes[i]
         });
-        assert_eq!(hits.count(), count, "{}", config.name());
+        let hits = hits.count();
+        if hits < count {
+            missed.push((config.name(), hits));
+        }
     }
+    assert!(missed.is_empty(), "{missed:?}");
 }

@@ -56,7 +56,7 @@ impl DamlConfig {
         [(3 * features, hidden), (hidden, hidden), (hidden, features)]
     }
 
-    fn generate(&self, batch: &Batch<'_>, triplet: [Tensor<2>; 3]) -> Tensor<2> {
+    fn generate(&self, batch: &Batch<'_>, triplet: &[Tensor<2>; 3]) -> Tensor<2> {
         let features = triplet[0].dims()[1];
         let mut x = Tensor::cat(triplet.to_vec(), 1);
         for (layer, (inputs, outputs)) in self.layers(features).into_iter().enumerate() {
@@ -69,8 +69,8 @@ impl DamlConfig {
 
     /// The generator's value: the network is taken as it is.
     fn generator(&self, batch: &Batch<'_>, features: &Features, triplet: &[Tensor<2>; 3]) -> Terms {
-        let triplet = triplet.clone().map(|rows| rows.detach());
-        let made = self.generate(batch, triplet.clone());
+        let triplet = triplet.clone().map(Tensor::<2>::detach);
+        let made = self.generate(batch, &triplet);
         let [a, p, n] = triplet;
         let still = Features {
             pooled: a.clone(),
@@ -150,7 +150,7 @@ impl Loss for DamlConfig {
         if batch.step < self.joint {
             return LossValue::of(generator);
         }
-        let made = self.generate(batch, triplet.clone().map(|rows| rows.detach())).detach();
+        let made = self.generate(batch, &triplet.clone().map(Tensor::<2>::detach)).detach();
         let metric = self.metric(&features, &triplet, made);
         LossValue { parts: vec![generator, metric], penalty: None }
     }

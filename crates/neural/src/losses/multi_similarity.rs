@@ -39,8 +39,8 @@ impl Loss for MultiSimilarityConfig {
     fn forward(&self, batch: &Batch<'_>) -> LossValue {
         let (alike, unlike) = batch.relation.masks(&batch.device());
         let above = batch.cosines.clone().sub_scalar(self.base);
-        let pull = log_one_plus_sum_exp(above.clone() * -self.alpha, alike) / self.alpha;
-        let push = log_one_plus_sum_exp(above * self.beta, unlike) / self.beta;
+        let pull = log_one_plus_sum_exp(above.clone() * -self.alpha, &alike) / self.alpha;
+        let push = log_one_plus_sum_exp(above * self.beta, &unlike) / self.beta;
         LossValue::of(Terms::hinges(pull + push, batch.relation.anchors()))
     }
 }

@@ -49,8 +49,8 @@ impl Loss for ProxyAnchorConfig {
         let pull = cosines.clone().sub_scalar(self.margin) * -self.alpha;
         let push = cosines.add_scalar(self.margin) * self.alpha;
         let parts = vec![
-            Terms::hinges(log_one_plus_sum_exp(pull, own.clone()), present.len()),
-            Terms::hinges(log_one_plus_sum_exp(push, own.bool_not()), proxies),
+            Terms::hinges(log_one_plus_sum_exp(pull, &own), present.len()),
+            Terms::hinges(log_one_plus_sum_exp(push, &own.bool_not()), proxies),
         ];
         LossValue { parts, penalty: None }
     }

@@ -40,7 +40,7 @@ impl SphereFaceConfig {
     }
 
     /// `psi` of the angles with these cosines.
-    fn psi(&self, cosine: Tensor<1>) -> Tensor<1> {
+    fn psi(&self, cosine: &Tensor<1>) -> Tensor<1> {
         let times = self.margin();
         let turns = |c: f32| {
             let turns = (times as f32 * c.clamp(-1.0, 1.0).acos() / std::f32::consts::PI).floor();
@@ -52,13 +52,13 @@ impl SphereFaceConfig {
             let count = values.len();
             Tensor::<1>::from_data(TensorData::new(values, [count]), &cosine.device())
         };
-        multiple(cosine.clone(), times) * of(sign) - of(turns) * 2.0
+        multiple(cosine, times) * of(sign) - of(turns) * 2.0
     }
 }
 
 /// `cos(times a)` from `cos a` by Chebyshev's recurrence, which has a slope where the arc cosine has none.
-fn multiple(cosine: Tensor<1>, times: u32) -> Tensor<1> {
-    let (mut before, mut now) = (Tensor::ones_like(&cosine), cosine.clone());
+fn multiple(cosine: &Tensor<1>, times: u32) -> Tensor<1> {
+    let (mut before, mut now) = (Tensor::ones_like(cosine), cosine.clone());
     for _ in 1..times {
         let next = cosine.clone() * now.clone() * 2.0 - before;
         (before, now) = (now, next);
@@ -89,7 +89,7 @@ impl Loss for SphereFaceConfig {
         let lengths = batch.anchors.raw.clone().powi_scalar(2).sum_dim(1).clamp_min(1e-12).sqrt();
         let weight = self.weight(batch.step);
         LossValue::of(class_weights::with_own(batch, cosines, lengths, |own| {
-            (own.clone() * weight + self.psi(own)) / (1.0 + weight)
+            (own.clone() * weight + self.psi(&own)) / (1.0 + weight)
         }))
     }
 }
@@ -106,7 +106,7 @@ mod tests {
         // cos 60 deg: 240 deg is one turn of pi, -cos 240 - 2 = .5 - 2; at 0: 1; at 180: -cos 720 - 6.
         let config = SphereFaceConfig::default();
         let psi = |c: f32| {
-            let psi = config.psi(Tensor::from_floats([c], &Device::flex()));
+            let psi = config.psi(&Tensor::from_floats([c], &Device::flex()));
             f64::from(psi.into_scalar::<f32>())
         };
         close(&[psi(0.5), psi(1.0), psi(-1.0)], &[-1.5, 1.0, -7.0]);
