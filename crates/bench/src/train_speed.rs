@@ -90,7 +90,7 @@ impl Args {
                 self.python.as_ref().map(|python| self.pytorch(python, recipe.model.frozen)).transpose()?;
             rounds.push(Round { ours, ours_with_views, pytorch });
         }
-        let batch = recipe.sampler.classes * recipe.sampler.images;
+        let batch = recipe.sampler.init().size();
         let report = Report { net: self.net, threads: self.threads, batch, side: side(self.net), rounds };
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
@@ -119,7 +119,7 @@ impl Args {
     /// One turn of ours: on given inputs, or with the making of views.
     fn ours(&self, recipe: &Recipe, dataset: &Dataset, views: bool) -> anyhow::Result<Took> {
         let folder = tempfile::tempdir()?;
-        let batch = recipe.sampler.classes * recipe.sampler.images;
+        let batch = recipe.sampler.init().size();
         let inputs: Vec<f32> = (0..batch * side(self.net).pow(2) * 3).map(speckle).collect();
         let (clocks, took) = (RefCell::new(Clocks::start()), RefCell::new(None));
         let observe = |event: &Event| {

@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub weights: Weights,
     /// Running average of the weights; empty when the recipe keeps none.
     pub average: Weights,
+    /// What the loss, its memory of past batches and the sampler remember besides.
+    pub memory: Weights,
     pub adam: Adam,
     /// The weights that did best on the validation split so far, and how well.
     pub best: Option<(f64, Weights)>,
@@ -61,6 +63,7 @@ impl State {
         let mut all = Weights::default();
         all.extend("weights/", &self.weights);
         all.extend("average/", &self.average);
+        all.extend("memory/", &self.memory);
         all.extend("first/", &self.adam.first);
         all.extend("second/", &self.adam.second);
         if let Some((_, best)) = &self.best {
@@ -105,6 +108,7 @@ impl State {
             step: header.step,
             weights: all.under("weights/"),
             average: all.under("average/"),
+            memory: all.under("memory/"),
             adam: Adam { first: all.under("first/"), second: all.under("second/") },
             best: header.best.map(|value| (value, all.under("best/"))),
         };
@@ -134,6 +138,7 @@ mod tests {
         State {
             step,
             average: Weights::default(),
+            memory: weights.clone(),
             adam: Adam { first: weights.clone(), second: weights.clone() },
             best: (step > 1).then(|| (0.5, weights.clone())),
             weights,

@@ -9,8 +9,8 @@ use std::time::Instant;
 /// Only [`Event::Step`](crate::Event::Step) is reported; nothing is validated or written.
 ///
 /// # Shapes
-/// - `inputs`: `[batch, size, size, 3]`, `batch` being `sampler.classes * sampler.images` and `size` the
-///   side of the recipe's training views
+/// - `inputs`: `[batch, size, size, 3]`, `batch` being the sampler's size and `size` the side of the
+///   recipe's training views
 ///
 /// # Errors
 /// As [`train`](crate::train), when the dataset does not fit the recipe or the loss is not a number.
@@ -22,7 +22,7 @@ pub fn drill(session: &Session<'_>, inputs: &[f32]) -> Result<(), TrainError> {
     let mut run = Run::new(session)?;
     let [_, phase] = Phase::all(recipe, run.network.blocks.len());
     let size = phase.preprocess.size as usize;
-    let batch = recipe.sampler.classes * recipe.sampler.images;
+    let batch = recipe.sampler.init().size();
     assert_eq!(inputs.len(), batch * size * size * 3, "inputs of a batch of {batch} at {size} px");
     run.state.step = phase.steps.start;
     let folded = run.folded();

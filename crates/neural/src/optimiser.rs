@@ -79,7 +79,8 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    /// Changes the weights by one step. `step` counts from 0, `rate` is the head's.
+    /// Changes the weights by one step. `step` counts from 0, `rate` is the head's; `apart` shortens the
+    /// gradients of the loss's own arrays apart from the others.
     pub fn step(
         &mut self,
         config: &OptimiserConfig,
@@ -87,10 +88,18 @@ impl Adam {
         rate: f32,
         weights: &mut Weights,
         gradients: &Gradients,
+        apart: bool,
     ) {
-        let square: f64 = gradients.iter().flat_map(|(_, g)| g).map(|&g| f64::from(g) * f64::from(g)).sum();
-        let norm = square.sqrt() as f32;
-        let shorten = if config.clip > 0.0 && norm > config.clip { config.clip / norm } else { 1.0 };
+        // An adversary's gradient must not shorten the network's.
+        let group = |name: &str| usize::from(apart && name.starts_with("loss."));
+        let mut squares = [0.0f64; 2];
+        for (name, gradient) in gradients {
+            squares[group(name)] += gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+        }
+        let shorten = squares.map(|square| {
+            let norm = square.sqrt() as f32;
+            if config.clip > 0.0 && norm > config.clip { config.clip / norm } else { 1.0 }
+        });
         let power = step as i32 + 1;
         let (unbias1, unbias2) = (1.0 - config.beta1.powi(power), 1.0 - config.beta2.powi(power));
         for (name, gradient) in gradients {
@@ -107,7 +116,7 @@ impl Adam {
             let second = &mut self.second.get_mut(name).expect("just made").values;
             let moments = first.iter_mut().zip(second);
             for ((value, &g), (first, second)) in array.values.iter_mut().zip(gradient).zip(moments) {
-                let g = g * shorten;
+                let g = g * shorten[group(name)];
                 *first = config.beta1 * *first + (1.0 - config.beta1) * g;
                 *second = config.beta2 * *second + (1.0 - config.beta2) * g * g;
                 let move_by = (*first / unbias1) / ((*second / unbias2).sqrt() + config.epsilon);
@@ -133,7 +142,7 @@ mod tests {
         let config = OptimiserConfig { clip: 0.0, ..OptimiserConfig::default() };
         let mut at = weights(&[1.0, -1.0]);
         let gradients = vec![("embed.bias".to_owned(), vec![0.5, -2.0])];
-        Adam::default().step(&config, 0, 0.1, &mut at, &gradients);
+        Adam::default().step(&config, 0, 0.1, &mut at, &gradients, false);
         let got = &at.get("embed.bias").unwrap().values;
         assert!((got[0] - 0.9).abs() < 1e-5 && (got[1] + 0.9).abs() < 1e-5, "{got:?}");
     }
@@ -145,7 +154,7 @@ mod tests {
         for step in 0..400 {
             let slope = 2.0 * (at.get("embed.bias").unwrap().values[0] - 1.0);
             let rate = OptimiserConfig { rate: 0.1, ..config.clone() }.rate_at(step, 400);
-            adam.step(&config, step, rate, &mut at, &vec![("embed.bias".to_owned(), vec![slope])]);
+            adam.step(&config, step, rate, &mut at, &vec![("embed.bias".to_owned(), vec![slope])], false);
         }
         assert!((at.get("embed.bias").unwrap().values[0] - 1.0).abs() < 1e-2);
     }
@@ -164,7 +173,7 @@ mod tests {
         let config = OptimiserConfig { clip: 1.0, beta1: 0.0, ..OptimiserConfig::default() };
         let mut adam = Adam::default();
         let gradients = vec![("embed.bias".to_owned(), vec![30.0, 40.0])];
-        adam.step(&config, 0, 0.1, &mut weights(&[0.0, 0.0]), &gradients);
+        adam.step(&config, 0, 0.1, &mut weights(&[0.0, 0.0]), &gradients, false);
         let first = &adam.first.get("embed.bias").unwrap().values;
         assert!((first[0] - 0.6).abs() < 1e-5 && (first[1] - 0.8).abs() < 1e-5);
     }

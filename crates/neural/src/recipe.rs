@@ -2,19 +2,41 @@
 
 use crate::augment::AugmentConfig;
 use crate::backbones::Backbone;
-use crate::losses::LossConfig;
+use crate::losses::{CrossBatchConfig, LossConfig, MOST_ENTRIES, Sees};
 use crate::miners::MinerConfig;
 use crate::optimiser::OptimiserConfig;
-use crate::sampler::SamplerConfig;
+use crate::samplers::SamplerConfig;
 use data::{Crop, Filter, Preprocess};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The recipes that ship with the binary: name and text.
-pub const RECIPES: [(&str, &str); 3] = [
+pub const RECIPES: [(&str, &str); 25] = [
     ("starter", include_str!("../../../recipes/starter.toml")),
     ("scratch", include_str!("../../../recipes/scratch.toml")),
     ("quick", include_str!("../../../recipes/quick.toml")),
+    ("contrastive", include_str!("../../../recipes/contrastive.toml")),
+    ("deepranking", include_str!("../../../recipes/deepranking.toml")),
+    ("deepid2", include_str!("../../../recipes/deepid2.toml")),
+    ("triplet", include_str!("../../../recipes/triplet.toml")),
+    ("batch_hard", include_str!("../../../recipes/batch_hard.toml")),
+    ("npair", include_str!("../../../recipes/npair.toml")),
+    ("lifted", include_str!("../../../recipes/lifted.toml")),
+    ("margin", include_str!("../../../recipes/margin.toml")),
+    ("sphereface", include_str!("../../../recipes/sphereface.toml")),
+    ("cosface", include_str!("../../../recipes/cosface.toml")),
+    ("arcface", include_str!("../../../recipes/arcface.toml")),
+    ("daml", include_str!("../../../recipes/daml.toml")),
+    ("multi_similarity", include_str!("../../../recipes/multi_similarity.toml")),
+    ("proxy_nca", include_str!("../../../recipes/proxy_nca.toml")),
+    ("proxy_anchor", include_str!("../../../recipes/proxy_anchor.toml")),
+    ("circle", include_str!("../../../recipes/circle.toml")),
+    ("supcon", include_str!("../../../recipes/supcon.toml")),
+    ("nt_xent", include_str!("../../../recipes/nt_xent.toml")),
+    ("soft_triple", include_str!("../../../recipes/soft_triple.toml")),
+    ("coupled_clusters", include_str!("../../../recipes/coupled_clusters.toml")),
+    ("easy_positive", include_str!("../../../recipes/easy_positive.toml")),
+    ("cross_batch", include_str!("../../../recipes/cross_batch.toml")),
 ];
 
 /// Where the backbone's weights come from.
@@ -122,6 +144,8 @@ pub struct PairsConfig {
     /// Whether pairs of one `family` of the manifest are left out, alike or not: where the protocol ranks
     /// across families only, they would teach what is never asked.
     pub cross_family: bool,
+    /// Whether alike pairs of one `camera` of the manifest are left out.
+    pub cross_camera: bool,
 }
 
 /// A whole training run.
@@ -143,6 +167,9 @@ pub struct Recipe {
     pub miner: MinerConfig,
     /// Objective.
     pub loss: LossConfig,
+    /// Embeddings of past batches that the loss sees too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<CrossBatchConfig>,
     /// First phase.
     #[serde(default)]
     pub head: HeadConfig,
@@ -171,6 +198,36 @@ pub enum RecipeError {
         /// What it must be.
         rule: &'static str,
     },
+    /// A number that is none.
+    #[error("recipe: {key} is not a finite number")]
+    NotFinite {
+        /// Key.
+        key: String,
+    },
+    /// A miner that the loss cannot use.
+    #[error(
+        "recipe: miner.name = \"{miner}\" does not fit loss.name = \"{loss}\", which sees {sees}; of the miners {fitting} fit"
+    )]
+    Miner {
+        /// Miner.
+        miner: &'static str,
+        /// Loss.
+        loss: &'static str,
+        /// What the loss sees.
+        sees: &'static str,
+        /// Names of miners that fit.
+        fitting: String,
+    },
+    /// A section that the loss would not notice.
+    #[error("recipe: {key} does not fit loss.name = \"{loss}\", which sees {sees}; leave it out")]
+    Unseen {
+        /// Key.
+        key: &'static str,
+        /// Loss.
+        loss: &'static str,
+        /// What the loss sees.
+        sees: &'static str,
+    },
 }
 
 impl Recipe {
@@ -183,6 +240,9 @@ impl Recipe {
         let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| flat(&e))?;
         for assignment in overrides {
             apply(&mut table, assignment)?;
+        }
+        if let Some(key) = not_finite("", &table) {
+            return Err(RecipeError::NotFinite { key });
         }
         let recipe: Self = table.try_into().map_err(|e| flat(&e))?;
         recipe.check()?;
@@ -266,11 +326,62 @@ impl Recipe {
         if !(0.0..1.0).contains(&self.schedule.average) {
             return Err(value("schedule.average", &self.schedule.average, "must be at least 0 and below 1"));
         }
+        self.check_objective()?;
         if !(self.optimiser.rate > 0.0 && self.optimiser.rate.is_finite()) {
             return Err(value("optimiser.rate", &self.optimiser.rate, "must be above 0"));
         }
         Ok(())
     }
+
+    /// Whether miner, pairs and memory fit the loss.
+    fn check_objective(&self) -> Result<(), RecipeError> {
+        let (loss, name) = (self.loss.init(), self.loss.name());
+        let sees = match loss.sees() {
+            Sees::Pairs => "pairs",
+            Sees::Triplets => "triplets",
+            Sees::Relation => "all pairs and chooses among them itself",
+            Sees::Classes => "classes alone",
+        };
+        if !self.miner.init().keeps().fits(loss.sees()) {
+            let fits = |miner: &MinerConfig| miner.init().keeps().fits(loss.sees());
+            let fitting: Vec<&str> =
+                MinerConfig::every().iter().filter(|m| fits(m)).map(MinerConfig::name).collect();
+            let (miner, fitting) = (self.miner.name(), fitting.join(", "));
+            return Err(RecipeError::Miner { miner, loss: name, sees, fitting });
+        }
+        let unseen = |key| Err(RecipeError::Unseen { key, loss: name, sees });
+        if loss.sees() == Sees::Classes && self.pairs != PairsConfig::default() {
+            return unseen("[pairs]");
+        }
+        for (key, value) in loss.above_zero() {
+            if value <= 0.0 {
+                let value = value.to_string();
+                return Err(RecipeError::Value { key, value, rule: "must be above 0" });
+            }
+        }
+        let Some(memory) = &self.memory else { return Ok(()) };
+        if !loss.compares_batches() {
+            return unseen("[memory]");
+        }
+        if !(1..=MOST_ENTRIES).contains(&memory.size) {
+            let value = memory.size.to_string();
+            return Err(RecipeError::Value {
+                key: "memory.size",
+                value,
+                rule: "must be between 1 and 4194304",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The first key whose value is a float but no number.
+fn not_finite(prefix: &str, table: &toml::Table) -> Option<String> {
+    table.iter().find_map(|(key, value)| match value {
+        toml::Value::Float(v) if !v.is_finite() => Some(format!("{prefix}{key}")),
+        toml::Value::Table(table) => not_finite(&format!("{prefix}{key}."), table),
+        _ => None,
+    })
 }
 
 /// Puts `key.sub=value` into the table; a value that is not TOML is taken as a string.
@@ -317,7 +428,7 @@ mod tests {
         ];
         let recipe = Recipe::parse(Recipe::named("starter").unwrap(), &overrides).unwrap();
         assert_eq!((recipe.schedule.steps, recipe.input.filter), (7, Filter::Bicubic));
-        let LossConfig::Margin(margin) = recipe.loss;
+        let LossConfig::Margin(margin) = recipe.loss else { panic!("the starter's loss") };
         assert!((margin.margin - 0.3).abs() < 1e-6);
     }
 
@@ -325,14 +436,72 @@ mod tests {
     fn the_book_describes_every_key() {
         let book = include_str!("../../../book/src/recipes.md");
         for (name, text) in RECIPES {
+            assert!(book.contains(&format!("`{name}`")), "{name}");
             let recipe: toml::Table = Recipe::parse(text, &[]).unwrap().to_toml().parse().unwrap();
             for (section, keys) in recipe {
-                assert!(book.contains(&format!("## `[{section}]`")), "{name}: [{section}]");
-                for key in keys.as_table().unwrap().keys() {
-                    assert!(book.contains(&format!("`{key}`")), "{name}: {section}.{key}");
+                let from = book.find(&format!("## `[{section}]`"));
+                let section_text = &book[from.unwrap_or_else(|| panic!("{name}: [{section}]"))..];
+                let section_text = section_text[2..].split("\n## ").next().unwrap();
+                for (key, value) in keys.as_table().unwrap() {
+                    let written = match key.as_str() {
+                        "name" => format!("`name = {value}`"),
+                        _ => format!("`{key}`"),
+                    };
+                    assert!(section_text.contains(&written), "{name}: {section}.{key}");
                 }
             }
         }
+    }
+
+    /// Every loss, miner and sampler with every setting, used by a recipe or not.
+    #[test]
+    fn the_book_describes_every_choice() {
+        let book = include_str!("../../../book/src/recipes.md");
+        let losses = LossConfig::every().into_iter().map(|c| toml::Table::try_from(c).unwrap());
+        let miners = MinerConfig::every().into_iter().map(|c| toml::Table::try_from(c).unwrap());
+        let samplers = SamplerConfig::every().into_iter().map(|c| toml::Table::try_from(c).unwrap());
+        for table in losses.chain(miners).chain(samplers) {
+            let name = table["name"].as_str().unwrap();
+            let from = book.find(&format!("`name = \"{name}\"`")).unwrap_or_else(|| panic!("{name}"));
+            for key in table.keys().filter(|key| *key != "name") {
+                // What several samplers share stands before them.
+                let text = if table.contains_key("images") { book } else { &book[from..] };
+                assert!(text.contains(&format!("`{key}`")), "{name}: {key}");
+            }
+        }
+        let memory = toml::Table::try_from(CrossBatchConfig::default()).unwrap();
+        assert!(memory.keys().all(|key| book.contains(&format!("`{key}`"))));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_loss_is_refused() {
+        for loss in LossConfig::every() {
+            for miner in MinerConfig::every() {
+                let overrides = [
+                    format!("loss={{name=\"{}\"}}", loss.name()),
+                    format!("miner={{name=\"{}\"}}", miner.name()),
+                ];
+                let overrides: Vec<String> = overrides.into_iter().chain(["pairs={}".to_owned()]).collect();
+                let parsed = Recipe::parse(Recipe::named("starter").unwrap(), &overrides);
+                let fits = miner.init().keeps().fits(loss.init().sees());
+                assert_eq!(parsed.is_ok(), fits, "{overrides:?}");
+                if let Err(error) = parsed {
+                    let error = error.to_string();
+                    assert!(error.contains(miner.name()) && error.contains(loss.name()), "{error}");
+                    assert!(error.contains("of the miners all") && !error.contains('\n'), "{error}");
+                }
+            }
+        }
+        let of = |name: &str, overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            Recipe::parse(Recipe::named(name).unwrap(), &overrides).unwrap_err().to_string()
+        };
+        assert!(of("arcface", &["pairs.cross_family=true"]).contains("[pairs] does not fit"));
+        assert!(of("arcface", &["memory.size=8"]).contains("[memory] does not fit"));
+        assert!(of("batch_hard", &["memory.size=8"]).contains("[memory] does not fit"));
+        assert!(of("cross_batch", &["memory.size=0"]).contains("memory.size = 0"));
+        assert!(of("supcon", &["loss.temperature=0"]).contains("loss.temperature = 0 must be above 0"));
+        assert!(of("supcon", &["loss.temperature=nan"]).contains("loss.temperature is not a finite number"));
     }
 
     #[test]

@@ -5,15 +5,13 @@
 
 use crate::augment::AugmentConfig;
 use crate::checkpoint::{Identity, State};
-use crate::losses::{PairLoss, Pairs};
+use crate::losses::{Features, LossShape, Seen};
 use crate::material::Material;
-use crate::miners::Miner;
-use crate::model::{Model, first_weights, normalise};
+use crate::model::{Model, first_weights};
 use crate::network::{Form, Network, Pass, average_pool, floats};
+use crate::objective::{Objective, Shown, Valued};
 use crate::optimiser::{Adam, Gradients, OptimiserConfig};
 use crate::recipe::Recipe;
-use crate::relation::Relation;
-use crate::sampler::Sampler;
 use crate::views::{Activations, Cache, Views};
 use crate::weights::{Array, Bound, Weights};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -93,9 +91,9 @@ pub enum Event {
 pub struct StepReport {
     /// Steps done, this one included.
     pub step: usize,
-    /// Loss per active pair.
+    /// The loss, reduced as the recipe says.
     pub loss: f32,
-    /// Pairs with a slope as a share of those the loss saw.
+    /// Terms of the loss (pairs, triplets, anchors) with a slope, as a share of all.
     pub active: f32,
     /// Learning rate of the head.
     pub rate: f32,
@@ -264,12 +262,8 @@ impl Phase {
 pub(crate) struct Run<'a> {
     session: &'a Session<'a>,
     pub network: Network,
-    items: Vec<usize>,
-    classes: Vec<u32>,
-    families: Vec<Option<u32>>,
-    sampler: Sampler,
-    loss: Box<dyn PairLoss>,
-    miner: Box<dyn Miner>,
+    material: Material,
+    objective: Objective,
     identity: Identity,
     pub state: State,
     images: usize,
@@ -280,29 +274,19 @@ impl<'a> Run<'a> {
     pub fn new(session: &'a Session<'a>) -> Result<Self, TrainError> {
         let recipe = session.recipe;
         let network = recipe.model.backbone.network();
-        let Material { items, classes, families, count, sampler } =
-            Material::new(recipe, session.dataset, session.seed)?;
-        let loss = recipe.loss.init();
+        let material = Material::new(recipe, session.dataset, session.seed)?;
+        let objective = Objective::new(recipe);
         let mut weights = first_weights(recipe, session.seed);
-        weights.extend("loss.", &loss.parameters(count));
+        let shape = LossShape { dim: recipe.model.dim, classes: material.count, features: network.features };
+        let mut rng = ChaCha8Rng::seed_from_u64(session.seed);
+        rng.set_stream(u64::MAX - 1);
+        weights.extend("loss.", &objective.loss.parameters(shape, &mut rng));
         let identity = identity(recipe, session.data_hash, session.seed);
         let average = if recipe.schedule.average > 0.0 { weights.clone() } else { Weights::default() };
-        let state = State { step: 0, weights, average, adam: Adam::default(), best: None };
-        let miner = recipe.miner.init();
-        Ok(Self {
-            session,
-            network,
-            items,
-            classes,
-            families,
-            sampler,
-            loss,
-            miner,
-            identity,
-            state,
-            images: 0,
-            seconds: 0.0,
-        })
+        let mut memory = Weights::default();
+        memory.extend("loss.", &objective.loss.memory());
+        let state = State { step: 0, weights, average, memory, adam: Adam::default(), best: None };
+        Ok(Self { session, network, material, objective, identity, state, images: 0, seconds: 0.0 })
     }
 
     fn run(mut self) -> Result<Trained, TrainError> {
@@ -338,7 +322,7 @@ impl<'a> Run<'a> {
             self.state.adam = Adam::default();
         }
         let folded = self.folded();
-        let (items, network) = (self.items.clone(), self.network.clone());
+        let (items, network) = (self.material.items.clone(), self.network.clone());
         let views = Views {
             dataset: session.dataset,
             items: &items,
@@ -419,7 +403,12 @@ impl<'a> Run<'a> {
     /// Training pictures of a step, each with the number of its view.
     pub fn batch(&self, step: usize) -> Vec<(usize, u64)> {
         let mut rng = self.rng(step, 1);
-        self.sampler.batch(step).into_iter().map(|item| (item, rng.random::<u64>() >> 1)).collect()
+        self.material
+            .sampler
+            .batch(step, &self.state.memory)
+            .into_iter()
+            .map(|item| (item, rng.random::<u64>() >> 1))
+            .collect()
     }
 
     /// Generator of one purpose within one step.
@@ -446,26 +435,25 @@ impl<'a> Run<'a> {
         let blocks = phase.frozen..self.network.blocks.len();
         let map = self.network.forward(&pass, Tensor::from_data(x, &device), blocks);
         let weight = bound.rest.matrix("embed.weight", self.network.features, recipe.model.dim);
-        let raw = average_pool(map).matmul(weight) + bound.rest.flat("embed.bias").unsqueeze();
-        let embeddings = normalise(raw);
-        let similarity = embeddings.clone().matmul(embeddings.clone().transpose());
-        let classes: Vec<u32> = wanted.iter().map(|&(item, _)| self.classes[item]).collect();
-        let mut relation = Relation::from_classes(&classes, &classes).without_self();
-        if recipe.pairs.cross_family {
-            let families: Vec<_> = wanted.iter().map(|&(item, _)| self.families[item]).collect();
-            relation = relation.across(&families);
-        }
-        let cosines: Vec<f32> = floats(similarity.clone().detach());
-        let relation = self.miner.mine(&cosines, recipe.model.dim, relation, &mut self.rng(step, 2));
-        let pairs = Pairs { similarity, relation: &relation, classes: &classes, parameters: &bound.rest };
-        let value = self.loss.forward(&pairs);
-        let active: f32 = value.active.clone().sum().into_scalar();
-        let loss = value.per_active_pair();
+        let features = Features { pooled: average_pool(map), weight, bias: bound.rest.flat("embed.bias") };
+        let raw = features.embed(features.pooled.clone());
+        let items: Vec<usize> = wanted.iter().map(|&(item, _)| item).collect();
+        let shown = Shown {
+            material: &self.material,
+            items: &items,
+            raw: raw.clone(),
+            features,
+            parameters: &bound.rest,
+            memory: &self.state.memory,
+            step,
+        };
+        let Valued { loss, active, unit, memory } = self.objective.value(&shown, &mut self.rng(step, 2));
+        let unit = floats(unit.detach());
         let outcome = Outcome {
             rate,
             loss: loss.clone().into_scalar(),
-            active: active / pair_count(&relation).max(1) as f32,
-            spread: spread(&floats(embeddings.detach()), recipe.model.dim),
+            active,
+            spread: spread(&unit, recipe.model.dim),
         };
         if !outcome.loss.is_finite() {
             return Err(TrainError::NotFinite {
@@ -479,11 +467,26 @@ impl<'a> Run<'a> {
         let gradients: Gradients =
             bound.leaves().filter_map(|(name, leaf)| Some((name, floats(leaf.grad(&found)?)))).collect();
         let moments = pass.moments.into_inner();
-        self.state.adam.step(&phase.optimiser, local, rate, &mut self.state.weights, &gradients);
+        let apart = self.objective.loss.adversarial();
+        self.state.adam.step(&phase.optimiser, local, rate, &mut self.state.weights, &gradients, apart);
+        if let Some(memory) = memory {
+            self.state.memory.extend("cross.", &memory.to_weights());
+        }
+        self.remember(step, &items, &floats(raw.detach()), &unit);
         self.follow_moments(moments);
         self.follow_average(local);
         self.state.step += 1;
         Ok(outcome)
+    }
+
+    /// Lets the loss and the sampler remember what they want of a step.
+    fn remember(&mut self, step: usize, items: &[usize], raw: &[f32], unit: &[f32]) {
+        let classes: Vec<u32> = items.iter().map(|&item| self.material.classes[item]).collect();
+        let dim = self.session.recipe.model.dim;
+        let mut memory = self.state.memory.under("loss.");
+        self.objective.loss.remember(&mut memory, &Seen { step, raw, dim, classes: &classes });
+        self.state.memory.extend("loss.", &memory);
+        self.material.sampler.remember(&mut self.state.memory, unit, &classes);
     }
 
     /// The arrays of the blocks from `frozen` on, the head and the loss.
@@ -586,11 +589,6 @@ fn kept(state: &State) -> Weights {
 
 fn blend(running: &mut [f32], new: &[f32], memory: f32) {
     running.iter_mut().zip(new).for_each(|(old, &new)| *old = memory * *old + (1.0 - memory) * new);
-}
-
-fn pair_count(relation: &Relation) -> usize {
-    let row = |a: usize| relation.alike(a).iter().chain(relation.unlike(a)).filter(|&&pair| pair).count();
-    (0..relation.anchors()).map(row).sum()
 }
 
 /// Root mean variance of the embeddings' values over the batch, against that of random unit vectors.

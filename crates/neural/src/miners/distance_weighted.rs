@@ -5,25 +5,19 @@
 //! `q(D) ~ D^(d-2) (1 - D^2/4)^((d-3)/2)`; a negative's weight is `1 / q(max(D, cutoff))`, and 0 from
 //! `farthest` on, where the loss has no slope. Source: Wu et al., ICCV 2017, section 4.1.
 
-use super::Miner;
+use super::{Keeps, Miner};
 use crate::relation::Relation;
+use crate::settings::settings;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
-/// Settings of distance-weighted sampling.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DistanceWeightedConfig {
-    /// Distances below are weighted as this one: the rarest would be mostly label noise.
-    pub cutoff: f32,
-    /// Distances from here on are not drawn.
-    pub farthest: f32,
-}
-
-impl Default for DistanceWeightedConfig {
-    fn default() -> Self {
-        Self { cutoff: 0.5, farthest: 1.4 }
+settings! {
+    /// Settings of distance-weighted sampling.
+    pub struct DistanceWeightedConfig {
+        /// Distances below are weighted as this one: the rarest would be mostly label noise.
+        pub cutoff: f32 = 0.5,
+        /// Distances from here on are not drawn.
+        pub farthest: f32 = 1.4,
     }
 }
 
@@ -36,6 +30,10 @@ impl DistanceWeightedConfig {
 }
 
 impl Miner for DistanceWeightedConfig {
+    fn keeps(&self) -> Keeps {
+        Keeps::Pairs
+    }
+
     fn mine(&self, similarity: &[f32], dim: usize, relation: Relation, rng: &mut ChaCha8Rng) -> Relation {
         let refs = relation.refs();
         let mut unlike = vec![false; relation.anchors() * refs];
