@@ -99,7 +99,8 @@ def worker(spec, data, count, k, threads):
     if name == "external":
         built["build_cpu_s"], built["peak_mb_beside_rows"] = external_usage(peer.process) or (None, None)
     total = peer.index_bytes()
-    built["bytes_a_vector"] = total / len(rows) if total else None
+    # What saves no rows does not say what it takes.
+    built["bytes_a_vector"] = total / len(rows) if total and total > len(rows) else None
     out.write(json.dumps(built) + "\n")
     for line in sys.stdin:
         request, points = json.loads(line), []
