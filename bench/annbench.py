@@ -255,7 +255,7 @@ def plot(args):
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "curves"
+    matplotlib.rcParams.update({"svg.hashsalt": "curves", "svg.fonttype": "none"})
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(10, 6.5))
@@ -264,7 +264,7 @@ def plot(args):
         ours = peer.startswith("deepembed")
         style = {"linewidth": 2.2, "linestyle": "-"} if ours else {"linewidth": 1.1, "linestyle": "--"}
         recalls, rates = [point[0] for point in made[peer]], [point[1] for point in made[peer]]
-        axes.plot(recalls, rates, marker="osD^v<>*PX"[i % 10], markersize=4, label=peer, **style)
+        axes.plot(recalls, rates, marker="osD^v<>*PX"[i % 10], color=plt.cm.tab20(i % 20), markersize=4, label=peer, **style)
     axes.set_yscale("log")
     axes.set_xlim(args.least, 1.002)
     axes.grid(alpha=0.3, which="both")

@@ -61,8 +61,7 @@ pub struct Ann {
 }
 
 const ANN_EXAMPLE: &str = "Example:\n  \
-    deepembed bench ann --vectors base.fvecs --queries query.fvecs --ground-truth truth.ivecs --spec HNSW16 \\\n    \
-    --spec SymQG32 --spec 'IVF4096,PQ64x4fs,Refine(Flat)' --out curves/\n\
+    deepembed bench ann --vectors base.fvecs --queries query.fvecs --ground-truth truth.ivecs --spec HNSW16 --spec SymQG32 --out curves/\n\
 The server is measured under load by a program of its own: cargo run --release -p deepembed-bench -- serve.";
 
 /// Gains of recall below this are none, and recall beyond which nothing is to be gained.

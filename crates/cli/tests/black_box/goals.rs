@@ -132,7 +132,7 @@ fn searches_say_what_they_leave_out() {
     fs::write(&ids, "600").unwrap();
     bad(
         1,
-        &["no row 600, the index has 600"],
+        &["no row 600, the highest is 599"],
         words!["search", &index, &files.queries, "--filter-ids", &ids],
     );
     fs::write(&ids, "1 two").unwrap();
