@@ -18,7 +18,7 @@ mod retrieval;
 mod strip;
 mod tsne;
 
-pub use clustering::nmi;
+pub use clustering::{ami, nmi, pair_f1};
 pub use difference::{Score, difference};
 pub use error::EvalError;
 pub use interval::Estimate;
