@@ -11,6 +11,7 @@ mod neighbours;
 mod pareto;
 pub mod plots;
 mod protocol;
+pub mod protocols;
 mod quadtree;
 pub mod ranking;
 pub mod report;
