@@ -8,13 +8,17 @@
 //! | tracklets (MARS, official and torchreid) | `mars` | [`tracklets`] |
 //! | repeated draws of one picture an id (VehicleID) | `vehicle-id` | [`vehicle_id`] |
 //! | pairs: ten-fold accuracy, TAR at a FAR, EER (LFW) | `verification` | [`verification`] |
+//! | persons found in whole frames (CUHK-SYSU, PRW) | `person-search` | [`person_search`] |
+//! | folds and seeds of training | `reality-check` | [`folds`] |
 //!
 //! Common to all: rankings are exact and by (distance, row number), so equals stand in the order of a
 //! *stable* sort; a query with equal right and wrong answers is counted as tied. Queries without a right
 //! answer in their gallery are dropped and counted. Distances are held for a block of queries, never for
 //! all. The numbers do not depend on the number of threads.
 
+pub mod folds;
 pub mod in_shop;
+pub mod person_search;
 mod places;
 pub mod re_id;
 mod scores;
