@@ -220,7 +220,9 @@ mod tests {
             let split = seed.map_or(Split::Contiguous, Split::Shuffled);
             let Ok(got) = class_folds(&labels, folds, split) else { return Ok(()) };
             let mut classes = vec![std::collections::BTreeSet::new(); folds];
-            labels.iter().zip(&got).for_each(|(&label, &fold)| drop(classes[fold].insert(label)));
+            for (&label, &fold) in labels.iter().zip(&got) {
+                classes[fold].insert(label);
+            }
             let sizes = classes.iter().map(std::collections::BTreeSet::len);
             prop_assert!(sizes.clone().max().unwrap() - sizes.min().unwrap() <= 1);
             for (a, b) in (0..folds).flat_map(|b| (0..b).map(move |a| (a, b))) {

@@ -164,14 +164,13 @@ mod tests {
     fn pooling_by_hand() {
         let frames = [3.0, 4.0, 0.0, 2.0, 0.0, 0.0];
         let rows = Rows::new(&frames, 2).unwrap();
-        let close = |got: Vec<f32>, want: [f64; 2]| {
+        let close = |got: Vec<f32>, want: [f64; 4]| {
             assert!(got.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6), "{got:?}");
         };
         // Unit vectors (.6, .8) and (0, 1): their sum (.6, 1.8) is sqrt(3.6) long.
         let long = 3.6f64.sqrt();
-        close(pool(rows, &[0..2], Pooling::Mean).unwrap(), [0.6 / long, 1.8 / long]);
-        close(pool(rows, &[0..2], Pooling::Max).unwrap(), [0.6, 0.8]);
-        close(pool(rows, &[2..3], Pooling::Max).unwrap(), [0.0, 0.0]);
+        close(pool(rows, &[0..2, 2..3], Pooling::Mean).unwrap(), [0.6 / long, 1.8 / long, 0.0, 0.0]);
+        close(pool(rows, &[0..2, 2..3], Pooling::Max).unwrap(), [0.6, 0.8, 0.0, 0.0]);
         for range in [1..1, 2..4] {
             assert!(matches!(pool(rows, &[range], Pooling::Mean), Err(ProtocolError::Frames { .. })));
         }
