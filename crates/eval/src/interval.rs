@@ -29,6 +29,15 @@ impl Estimate {
     pub fn to_json(&self) -> Value {
         json!({"value": self.value, "low": self.low, "high": self.high})
     }
+
+    /// `value` with the percentiles of its resamples; `widest` when there are not two of them.
+    pub(crate) fn of_resamples(value: f64, resamples: &mut [f64], widest: (f64, f64)) -> Self {
+        if resamples.len() < 2 {
+            return Self { value, low: widest.0, high: widest.1 };
+        }
+        resamples.sort_unstable_by(f64::total_cmp);
+        Self { value, low: quantile(resamples, 0.025), high: quantile(resamples, 0.975) }
+    }
 }
 
 /// Measurements summed within each class.

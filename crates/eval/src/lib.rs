@@ -11,6 +11,7 @@ mod neighbours;
 mod pareto;
 pub mod plots;
 mod protocol;
+pub mod protocols;
 mod quadtree;
 pub mod ranking;
 pub mod report;
@@ -18,7 +19,7 @@ mod retrieval;
 mod strip;
 mod tsne;
 
-pub use clustering::nmi;
+pub use clustering::{ami, nmi, pair_f1};
 pub use difference::{Score, difference};
 pub use error::EvalError;
 pub use interval::Estimate;

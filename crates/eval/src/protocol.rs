@@ -83,7 +83,8 @@ impl Protocol {
         if self.clusterings > 0 {
             words.push(format!(
                 "Mutual information compares the classes with k-means clusters, as many as classes, and is \
-                 divided by the mean of the two entropies; mean, least and greatest of {} runs.",
+                 divided by the mean of the two entropies; its adjusted form and the F1 of pairs are of the \
+                 same clusters; mean, least and greatest of {} runs.",
                 self.clusterings
             ));
         }

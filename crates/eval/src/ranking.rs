@@ -30,9 +30,43 @@ pub fn at_r(right: &[bool], relevant: usize) -> Option<AtR> {
     Some(AtR { average_precision: sum / relevant, precision: hits as f64 / relevant })
 }
 
+/// Average precision over a whole ranking: the mean, over the right answers, of the precision at each.
+///
+/// `places`: where the right answers stand, from 1, in order. `None` without any.
+#[must_use]
+pub fn average_precision(places: &[usize]) -> Option<f64> {
+    let precisions = places.iter().enumerate().map(|(before, &place)| (before + 1) as f64 / place as f64);
+    (!places.is_empty()).then(|| precisions.sum::<f64>() / places.len() as f64)
+}
+
+/// Average precision as the Matlab scripts of Oxford buildings, Market-1501 and MARS have it: the area
+/// under the precision by trapezoids, so each right answer counts the mean of the precision at its place
+/// and at the place before; before the first place it is 1.
+///
+/// `places` as in [`average_precision`]. Not comparable with it: `[wrong, right]` is 1/4 here, 1/2 there.
+#[must_use]
+pub fn trapezoid_precision(places: &[usize]) -> Option<f64> {
+    let trapezoid = |(before, &place): (usize, &usize)| {
+        let last = if place == 1 { 1.0 } else { before as f64 / (place - 1) as f64 };
+        (last + (before + 1) as f64 / place as f64) / 2.0
+    };
+    let sum: f64 = places.iter().enumerate().map(trapezoid).sum();
+    (!places.is_empty()).then(|| sum / places.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trapezoids_are_not_the_mean_of_precisions() {
+        let near = |got: Option<f64>, want: f64| assert!((got.unwrap() - want).abs() < 1e-12, "{got:?}");
+        near(average_precision(&[2]), 0.5);
+        near(trapezoid_precision(&[2]), 0.25); // (0 + 1/2) / 2
+        near(average_precision(&[1, 3]), 5.0 / 6.0); // (1 + 2/3) / 2
+        near(trapezoid_precision(&[1, 3]), 19.0 / 24.0); // (1 + (1/2 + 2/3) / 2) / 2
+        assert_eq!((average_precision(&[]), trapezoid_precision(&[])), (None, None));
+    }
 
     #[test]
     fn right_wrong_right_by_hand() {

@@ -8,8 +8,8 @@
 //! Sources: recall@k, Jégou et al., TPAMI 2011; MAP@R and R-precision, Musgrave et al., ECCV 2020.
 
 use crate::interval::ByClass;
-use crate::strip::{Nearest, Strip};
-use crate::{Estimate, EvalError, Protocol, Score, nmi, ranking};
+use crate::strip::{self, Nearest, Strip};
+use crate::{Estimate, EvalError, Protocol, Score, ami, nmi, pair_f1, ranking};
 use data::{Hit, Metric, Rows};
 use kernels::KMeansConfig;
 use rayon::prelude::*;
@@ -19,8 +19,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// k-means rounds at most, for the mutual information.
 const CLUSTERING_ROUNDS: usize = 50;
-/// Queries a tile at most: more gain nothing.
-const BLOCK: usize = 64;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +94,10 @@ pub struct Retrieval {
     /// Normalised mutual information of classes and k-means clusters: mean over the runs, with the
     /// least and greatest run as its ends (a spread, not a 95 % interval).
     pub nmi: Option<Estimate>,
+    /// Adjusted mutual information of the same clusterings, summed up alike.
+    pub ami: Option<Estimate>,
+    /// F1 of pairs of the same clusterings, summed up alike.
+    pub pair_f1: Option<Estimate>,
     /// Queries that count.
     pub queries: usize,
     /// Queries without a picture of their class in their gallery.
@@ -142,7 +144,9 @@ impl Retrieval {
         }
         object.insert("map@r".into(), self.map_at_r.to_json());
         object.insert("r_precision".into(), self.r_precision.to_json());
-        object.insert("nmi".into(), self.nmi.map_or(Value::Null, |nmi| nmi.to_json()));
+        for (name, spread) in [("nmi", self.nmi), ("ami", self.ami), ("pair_f1", self.pair_f1)] {
+            object.insert(name.into(), spread.map_or(Value::Null, |spread| spread.to_json()));
+        }
         for (name, count) in [
             ("queries", self.queries),
             ("dropped_queries", self.dropped_queries),
@@ -172,7 +176,10 @@ pub fn retrieval(
     task.check()?;
     let cuts = cuts(&options.recall_at)?;
     let gallery = Gallery::new(task);
-    let block = block(task, options.memory, gallery.largest_class().max(cuts[cuts.len() - 1]))?;
+    // The candidates of one query are twice K hits at most; a growing list may reserve twice as much.
+    let largest_k = gallery.largest_class().max(cuts[cuts.len() - 1]);
+    let candidates = largest_k.min(task.gallery.len()).saturating_mul(4 * size_of::<Hit>());
+    let block = strip::block(options.memory, task.gallery.len(), task.rows.dim(), candidates)?;
     let done = AtomicUsize::new(0);
     let found: Vec<Vec<Option<Outcome>>> = task
         .queries
@@ -198,7 +205,7 @@ pub fn retrieval(
     if per_query.is_empty() {
         return Err(EvalError::NoQueries { queries: task.queries.len() });
     }
-    summarise(task, options, &cuts, per_query)
+    Ok(summarise(task, options, &cuts, per_query))
 }
 
 /// The queries that failed worst: their first right answer is furthest down. Only queries whose nearest
@@ -222,22 +229,7 @@ impl Task<'_> {
                 return Err(EvalError::Lengths { what, len, pictures });
             }
         }
-        for (what, members) in [("queries", self.queries), ("gallery", self.gallery)] {
-            let mut seen = vec![false; pictures];
-            for &row in members {
-                match seen.get_mut(row) {
-                    None => return Err(EvalError::NoRow { what, row, pictures }),
-                    Some(true) => return Err(EvalError::Twice { what, row }),
-                    Some(seen) => *seen = true,
-                }
-                let values = self.rows.row(row);
-                // A finite norm also keeps every distance a number (Cauchy-Schwarz).
-                if !kernels::dot(values, values).is_finite() {
-                    return Err(EvalError::NotFinite { row });
-                }
-            }
-        }
-        Ok(())
+        check_members(self.rows, self.queries, self.gallery)
     }
 
     /// Whether `other` may answer `query`.
@@ -254,6 +246,31 @@ impl Task<'_> {
         };
         self.queries != self.gallery && sorted(self.queries) != sorted(self.gallery)
     }
+}
+
+/// Every row that is named exists, is named once a list, and holds only finite values.
+pub(crate) fn check_members(
+    rows: Rows<'_, f32>,
+    queries: &[usize],
+    gallery: &[usize],
+) -> Result<(), EvalError> {
+    let pictures = rows.len();
+    for (what, members) in [("queries", queries), ("gallery", gallery)] {
+        let mut seen = vec![false; pictures];
+        for &row in members {
+            match seen.get_mut(row) {
+                None => return Err(EvalError::NoRow { what, row, pictures }),
+                Some(true) => return Err(EvalError::Twice { what, row }),
+                Some(seen) => *seen = true,
+            }
+            let values = rows.row(row);
+            // A finite norm also keeps every distance a number (Cauchy-Schwarz).
+            if !kernels::dot(values, values).is_finite() {
+                return Err(EvalError::NotFinite { row });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many pictures of each class, and of each class within each family, the gallery holds.
@@ -292,7 +309,7 @@ impl Gallery {
     }
 }
 
-fn cuts(asked: &[usize]) -> Result<Vec<usize>, EvalError> {
+pub(crate) fn cuts(asked: &[usize]) -> Result<Vec<usize>, EvalError> {
     let mut cuts = asked.to_vec();
     cuts.sort_unstable();
     cuts.dedup();
@@ -300,20 +317,6 @@ fn cuts(asked: &[usize]) -> Result<Vec<usize>, EvalError> {
         return Err(EvalError::Cuts);
     }
     Ok(cuts)
-}
-
-/// Queries a block so that all threads together stay within `memory`.
-fn block(task: &Task<'_>, memory: usize, largest_k: usize) -> Result<usize, EvalError> {
-    let threads = rayon::current_num_threads();
-    // The candidates of one query are twice K hits at most; a growing list may reserve twice as much.
-    let candidates = largest_k.min(task.gallery.len()).saturating_mul(4 * size_of::<Hit>());
-    let bytes = |block| Strip::bytes(block, task.gallery.len(), task.rows.dim()).saturating_add(candidates);
-    let share = memory / threads;
-    if bytes(1) > share {
-        return Err(EvalError::Memory { need: bytes(1).saturating_mul(threads), given: memory, threads });
-    }
-    let per_query = bytes(2) - bytes(1);
-    Ok((1 + (share - bytes(1)) / per_query.max(1)).min(BLOCK))
 }
 
 fn outcome(
@@ -390,19 +393,15 @@ fn first_right_beyond(task: &Task<'_>, strip: &Strip, (place, query): (usize, us
     Some(before + 1)
 }
 
-fn summarise(
-    task: &Task<'_>,
-    options: &Options,
-    cuts: &[usize],
-    per_query: Vec<Outcome>,
-) -> Result<Retrieval, EvalError> {
+fn summarise(task: &Task<'_>, options: &Options, cuts: &[usize], per_query: Vec<Outcome>) -> Retrieval {
     let scores = cuts.iter().map(|&cut| Score::Recall(cut)).chain([Score::MapAtR, Score::RPrecision]);
     let scores: Vec<Score> = scores.collect();
     let columns = |outcome: &Outcome| scores.iter().map(|score| score.of(outcome)).collect::<Vec<f64>>();
     let by_class =
         ByClass::new(scores.len(), per_query.iter().map(|outcome| (outcome.label, columns(outcome))));
     let estimates = by_class.estimates(options.resamples, options.seed, (0.0, 1.0));
-    Ok(Retrieval {
+    let agreement = agreement(task, options);
+    Retrieval {
         protocol: Protocol {
             zero_shot: task.zero_shot,
             split: task.split(),
@@ -415,19 +414,22 @@ fn summarise(
         recall: cuts.iter().copied().zip(estimates.iter().copied()).collect(),
         map_at_r: estimates[cuts.len()],
         r_precision: estimates[cuts.len() + 1],
-        nmi: mutual_information(task, options)?,
+        nmi: agreement.map(|agreement| agreement[0]),
+        ami: agreement.map(|agreement| agreement[1]),
+        pair_f1: agreement.map(|agreement| agreement[2]),
         queries: per_query.len(),
         dropped_queries: task.queries.len() - per_query.len(),
         ties: per_query.iter().filter(|outcome| outcome.tied).count(),
         classes: by_class.classes(),
         per_query,
-    })
+    }
 }
 
-/// Clusters every picture of the task into as many groups as it has classes, once per seed.
-fn mutual_information(task: &Task<'_>, options: &Options) -> Result<Option<Estimate>, EvalError> {
+/// Clusters every picture of the task into as many groups as it has classes, once per seed: NMI, AMI and
+/// F1 of pairs.
+fn agreement(task: &Task<'_>, options: &Options) -> Option<[Estimate; 3]> {
     if options.clusterings == 0 {
-        return Ok(None);
+        return None;
     }
     let mut members: Vec<usize> = task.queries.iter().chain(task.gallery).copied().collect();
     members.sort_unstable();
@@ -448,11 +450,16 @@ fn mutual_information(task: &Task<'_>, options: &Options) -> Result<Option<Estim
         let seed = options.seed.wrapping_add(run as u64);
         let config = KMeansConfig { rounds: CLUSTERING_ROUNDS, ..KMeansConfig::new(classes.len(), seed) };
         let clusters = kernels::kmeans(rows, task.rows.dim(), &config);
-        runs.push(nmi(&labels, &clusters.assignment));
+        let clusters = clusters.assignment;
+        runs.push([nmi(&labels, &clusters), ami(&labels, &clusters), pair_f1(&labels, &clusters)]);
     }
-    Ok(Some(Estimate {
-        value: runs.iter().sum::<f64>() / runs.len() as f64,
-        low: runs.iter().copied().fold(f64::INFINITY, f64::min),
-        high: runs.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-    }))
+    let spread = |column: usize| {
+        let runs = runs.iter().map(|run| run[column]);
+        Estimate {
+            value: runs.clone().sum::<f64>() / options.clusterings as f64,
+            low: runs.clone().fold(f64::INFINITY, f64::min),
+            high: runs.fold(f64::NEG_INFINITY, f64::max),
+        }
+    };
+    Some([spread(0), spread(1), spread(2)])
 }

@@ -1,12 +1,33 @@
 //! Distances from a block of queries to a whole gallery, one tile at a time: the only large buffer of
 //! the evaluator, `block x gallery` and never `gallery x gallery`.
 
+use crate::EvalError;
 use data::{Hit, Metric, Rows};
 
 /// Gallery rows a tile: 256 rows of 128 dimensions fill 128 KiB, which stays in the second-level cache.
 const TILE: usize = 256;
 /// Distances compared with a limit at once.
 const GROUP: usize = 16;
+/// Queries a tile at most: more gain nothing.
+const BLOCK: usize = 64;
+
+/// Queries a block so that all threads together stay within `memory` bytes; `candidates` is what a thread
+/// keeps besides its strip, bytes.
+pub(crate) fn block(
+    memory: usize,
+    gallery: usize,
+    dim: usize,
+    candidates: usize,
+) -> Result<usize, EvalError> {
+    let threads = rayon::current_num_threads();
+    let bytes = |block| Strip::bytes(block, gallery, dim).saturating_add(candidates);
+    let share = memory / threads;
+    if bytes(1) > share {
+        return Err(EvalError::Memory { need: bytes(1).saturating_mul(threads), given: memory, threads });
+    }
+    let per_query = bytes(2) - bytes(1);
+    Ok((1 + (share - bytes(1)) / per_query.max(1)).min(BLOCK))
+}
 
 /// Reusable buffers of one worker.
 pub(crate) struct Strip {
