@@ -71,6 +71,10 @@ impl Objective {
             loss = loss.clone() + more * config.weight;
             memory
         });
+        if count == 0 {
+            // A miner may leave nothing. The step is then one of no slope, but it is a step.
+            loss = loss + points.raw.sum() * 0.0;
+        }
         Valued { loss, active: active / count.max(1) as f32, unit: points.unit, memory }
     }
 
@@ -138,6 +142,22 @@ mod tests {
         let valued = objective.value(&shown, &mut ChaCha8Rng::seed_from_u64(0));
         let slopes = floats(raw.grad(&valued.loss.backward()).unwrap());
         (valued.loss.into_scalar(), slopes, valued.memory)
+    }
+
+    #[test]
+    fn a_batch_without_any_term_is_a_step_without_slope() {
+        let material = Material::of_classes(&[0, 1, 2]);
+        // Every picture is of its own class: there is no alike pair, and so no triplet.
+        for name in
+            ["triplet", "deep-ranking", "batch-hard", "lifted", "circle", "nt-xent", "coupled-clusters"]
+        {
+            let overrides = ["miner={name=\"all\"}".to_owned(), format!("loss={{name=\"{name}\"}}")];
+            let recipe = Recipe::parse(Recipe::named("margin").unwrap(), &overrides).unwrap();
+            let batch = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0];
+            let (value, slopes, _) =
+                run(&Objective::new(&recipe), &material, &batch, &[0, 1, 2], &Weights::default());
+            assert!(value == 0.0 && slopes.iter().all(|&slope| slope == 0.0), "{name}: {value} {slopes:?}");
+        }
     }
 
     /// The part against the memory is the whole less the batch's own.

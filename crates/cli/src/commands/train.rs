@@ -19,7 +19,7 @@ pub struct Metric {
     /// Pictures: a folder of class folders, a CSV file, a folder with manifest.csv, or a .tar.
     #[arg(long, default_value = "builtin:emoji")]
     data: Source,
-    /// Recipe: a file, or the name of a built-in one (starter, quick, scratch).
+    /// Recipe: a file, or the name of a built-in one (starter, quick, scratch, arcface and others, listed in the book).
     #[arg(short = 'c', long = "config", default_value = "starter")]
     recipe: String,
     /// Replace a value of the recipe, as in optimiser.rate=0.001; may be given several times.
