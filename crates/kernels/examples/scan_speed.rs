@@ -91,7 +91,7 @@ fn hamming_scans(isa: Isa) {
         for queries in [1, 64] {
             let codes = bytes(queries * each, 2);
             rate(&format!("hamming {} bit q{queries}", 8 * each), isa, ROWS * queries, || {
-                let mut found = vec![CountingTopK::new(K, 8 * each as u32); queries];
+                let mut found = vec![CountingTopK::new(10, 8 * each as u32); queries];
                 let mut scans: Vec<_> = codes
                     .chunks_exact(each)
                     .zip(&mut found)
