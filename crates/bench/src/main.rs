@@ -5,7 +5,6 @@ mod codes;
 mod embed_speed;
 mod kmeans;
 mod peer;
-mod serve;
 mod timing;
 mod train_speed;
 mod vectors;
@@ -24,7 +23,6 @@ enum Command {
     EmbedSpeed(embed_speed::Args),
     Codes(codes::Args),
     Kmeans(kmeans::Args),
-    Serve(serve::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,6 +31,5 @@ fn main() -> anyhow::Result<()> {
         Command::EmbedSpeed(args) => args.run(),
         Command::Codes(args) => args.run(),
         Command::Kmeans(args) => args.run(),
-        Command::Serve(args) => args.run(),
     }
 }

@@ -43,6 +43,16 @@ impl Talk {
         }
     }
 
+    /// One line of a dialogue with another program, with or without `--json`.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn line(self, value: &serde_json::Value) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{value}")?;
+        out.flush()
+    }
+
     /// Progress of a job of `total` pieces.
     pub fn bar(self, what: &str, total: usize) -> Bar {
         let terminal = std::io::stderr().is_terminal();

@@ -233,6 +233,38 @@ fn indexes_are_measured_beside_each_other() {
 }
 
 #[test]
+fn a_harness_is_answered_line_by_line() {
+    let files = files();
+    let out = files.folder.path().join("ids.ivecs");
+    let serve = words!["bench", "serve", "--base", &files.base, "--spec", "IVF8,SQ8,RFlat", "--rerank", "4"];
+    let request = |params: serde_json::Value, single: bool| json!({"query": &files.queries, "k": 3, "threads": 1, "single": single, "params": params, "out": &out});
+    let all = json!({"probes": 8, "rerank": 10});
+    let talk = |lines: String| {
+        let asked = assert_cmd::Command::new(program()).args(&serve).arg("-q").write_stdin(lines).output();
+        let asked = asked.expect("the program starts");
+        let lines = String::from_utf8(asked.stdout).unwrap();
+        (lines, String::from_utf8(asked.stderr).unwrap(), asked.status.code())
+    };
+    let exact = files.folder.path().join("exact.ivecs");
+    let flat = files.folder.path().join("flat.index");
+    good(words!["index", "build", "-q", &files.base, "--spec", "Flat", "-o", &flat]);
+    good(words!["search", &flat, &files.queries, "-k", "3", "-o", &exact]);
+    for single in [false, true] {
+        let (said, err, code) = talk(format!("{}\n", request(all.clone(), single)));
+        let lines: Vec<serde_json::Value> =
+            said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.len() == 2 && code == Some(0) && err.is_empty(), "{said} {err}");
+        assert!(lines[0]["bytes"].as_u64().unwrap() > 64);
+        assert!(lines[0]["sweep"].as_array().unwrap().contains(&json!({"probes": 8, "rerank": 4})));
+        assert!(lines[1]["wall_s"].as_f64().unwrap() > 0.0 && lines[1]["cpu_s"].is_number());
+        assert_eq!(fs::read(&out).unwrap(), fs::read(&exact).unwrap(), "all lists, ranked again exactly");
+    }
+    let (_, err, code) = talk(format!("{}\nnonsense\n", request(all, false)));
+    assert_eq!(code, Some(1));
+    crate::common::one_error(&err, &["request 2", "bench serve --help"]);
+}
+
+#[test]
 #[cfg(unix)]
 fn builds_and_tuning_end_at_once_on_ctrl_c() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! `deepembed bench ann`: recall against speed of several indexes in one run.
 
-use super::index::{hash_rows, knobs};
 use crate::amounts;
+use crate::commands::index::{hash_rows, knobs};
 use crate::context::{Context, write_file};
 use crate::failure::{Code, Failure, Outcome};
 use crate::pipeline;
@@ -20,17 +20,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Measure indexes beside each other.
-#[derive(clap::Subcommand)]
-pub enum Args {
-    /// Build indexes of the same vectors, and measure recall and speed at one effort after another.
-    #[command(after_help = ANN_EXAMPLE)]
-    Ann(Ann),
-}
-
-/// What to measure.
+/// Build indexes of the same vectors, and measure recall and speed at one effort after another.
 #[derive(clap::Args)]
-pub struct Ann {
+#[command(after_help = EXAMPLE)]
+pub struct Args {
     /// Vectors to index.
     #[arg(long)]
     vectors: PathBuf,
@@ -60,9 +53,8 @@ pub struct Ann {
     out: PathBuf,
 }
 
-const ANN_EXAMPLE: &str = "Example:\n  \
-    deepembed bench ann --vectors base.fvecs --queries query.fvecs --ground-truth truth.ivecs --spec HNSW16 --spec SymQG32 --out curves/\n\
-The server is measured under load by a program of its own: cargo run --release -p deepembed-bench -- serve.";
+const EXAMPLE: &str = "Example:\n  \
+    deepembed bench ann --vectors base.fvecs --queries query.fvecs --ground-truth truth.ivecs --spec HNSW16 --spec SymQG32 --out curves/";
 
 /// Gains of recall below this are none, and recall beyond which nothing is to be gained.
 const GAIN: f64 = 0.0005;
@@ -95,7 +87,6 @@ struct Point {
 }
 
 pub fn run(context: &Context, args: &Args) -> Outcome {
-    let Args::Ann(args) = args;
     let base = Vectors::open(&args.vectors, args.first)?;
     let asked = Vectors::open(&args.queries, None)?;
     asked.require(base.dim(), &args.vectors)?;
@@ -141,7 +132,7 @@ pub fn run(context: &Context, args: &Args) -> Outcome {
 
 fn right_answers(
     context: &Context,
-    args: &Ann,
+    args: &Args,
     rows: Rows<'_, f32>,
     queries: Rows<'_, f32>,
 ) -> Outcome<GroundTruth> {
@@ -156,7 +147,7 @@ fn right_answers(
     Ok(GroundTruth::new(args.k.get(), ids, None).expect("a scan finds as many as are wanted"))
 }
 
-fn built(context: &Context, args: &Ann, spec: &Spec, rows: Rows<'_, f32>) -> Outcome<Contender> {
+fn built(context: &Context, args: &Args, spec: &Spec, rows: Rows<'_, f32>) -> Outcome<Contender> {
     forget_peak_memory();
     let (wall, cpu) = (Instant::now(), ProcessTime::now());
     let index = pipeline::build_index(context, spec, rows, args.metric)?;
@@ -254,7 +245,7 @@ fn rate(point: &Point) -> f64 {
 }
 
 /// Under what rules the numbers were made.
-fn protocol(context: &Context, args: &Ann, rows: Rows<'_, f32>, queries: Rows<'_, f32>) -> Value {
+fn protocol(context: &Context, args: &Args, rows: Rows<'_, f32>, queries: Rows<'_, f32>) -> Value {
     let answers = match &args.ground_truth {
         Some(path) => format!("right answers of {}", path.display()),
         None => "right answers by an exact scan".to_owned(),
@@ -293,7 +284,7 @@ fn to_json(contender: &Contender, rows: usize) -> Value {
     })
 }
 
-fn chart(args: &Ann, contenders: &[Contender], rows: Rows<'_, f32>) -> String {
+fn chart(args: &Args, contenders: &[Contender], rows: Rows<'_, f32>) -> String {
     // Where most curves reach far, their ends are what tells them apart; the file has all points.
     let far = |contender: &&Contender| contender.points.last().is_some_and(|point| point.recall > FAR);
     let least = if 2 * contenders.iter().filter(far).count() >= contenders.len() { SHOWN } else { 0.0 };
