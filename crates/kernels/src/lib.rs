@@ -24,6 +24,7 @@ mod counting;
 pub mod digits;
 pub mod distance;
 pub mod fast_scan;
+pub mod hadamard;
 pub mod halves;
 pub mod hamming;
 pub mod integers;

@@ -188,8 +188,8 @@ impl<'a> Builder<'a> {
     /// Begins a walk towards a node.
     pub(super) fn begin(&self, walk: &mut Walk, node: u32, beam: usize) {
         let graph = self.graph();
-        walk.query = self.shape.own(graph.row(node));
-        walk.table.set(self.rotated_row(node));
+        self.shape.set_own(graph.row(node), &mut walk.query);
+        walk.table.set(self.isa, self.rotated_row(node));
         walk.begin(&graph, beam);
     }
 

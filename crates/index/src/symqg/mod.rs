@@ -135,7 +135,9 @@ impl Symqg {
         }
         for i in short {
             let among = plan.among(self.n);
-            answers[i].hits = scanned(graph, &self.shape.query(queries[i]), among, plan.k);
+            let mut query = Vector::default();
+            self.shape.set_query(queries[i], &mut query);
+            answers[i].hits = scanned(graph, &query, among, plan.k);
             answers[i].stats.distances += among.len() as u64;
         }
         answers
@@ -154,10 +156,10 @@ impl Symqg {
         let mut walks = self.rest.take();
         let begin = |i: usize, walk: &mut Walk| {
             let query = queries[which[i]];
-            walk.query = self.shape.query(query);
+            self.shape.set_query(query, &mut walk.query);
             walk.rotated.resize(self.shape.rotated(), 0.0);
             self.rotation.apply(query, &mut walk.rotated);
-            walk.table.set(&walk.rotated);
+            walk.table.set(graph.isa, &walk.rotated);
             walk.begin(graph, beam);
         };
         let end = |i: usize, walk: &mut Walk| {

@@ -44,6 +44,34 @@ pub(super) enum Vector {
     Floats(Vec<f32>),
 }
 
+impl Default for Vector {
+    fn default() -> Self {
+        Self::Bytes(Vec::new())
+    }
+}
+
+impl Vector {
+    /// No bytes, in memory that was there.
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        if !matches!(self, Self::Bytes(_)) {
+            *self = Self::Bytes(Vec::new());
+        }
+        let Self::Bytes(bytes) = self else { unreachable!("just made") };
+        bytes.clear();
+        bytes
+    }
+
+    /// No floats, in memory that was there.
+    fn floats(&mut self) -> &mut Vec<f32> {
+        if !matches!(self, Self::Floats(_)) {
+            *self = Self::Floats(Vec::new());
+        }
+        let Self::Floats(floats) = self else { unreachable!("just made") };
+        floats.clear();
+        floats
+    }
+}
+
 impl Shape {
     /// Words of the vector.
     pub(super) fn vector(self) -> usize {
@@ -78,26 +106,28 @@ impl Shape {
         Cow::Owned(bytemuck::cast_slice::<u32, u8>(words).iter().map(|&v| f32::from(v)).collect())
     }
 
-    /// A query, in bytes where rows are and it can be.
-    pub(super) fn query(self, vector: &[f32]) -> Vector {
+    /// Makes `query` this vector, in bytes where rows are and it can be.
+    pub(super) fn set_query(self, vector: &[f32], query: &mut Vector) {
+        // As many values as `floats` gives for a row.
+        let padded = if self.bytes { self.vector() * WORD } else { self.vector() };
         if self.bytes && vector.iter().all(|&v| is_byte(v)) {
-            let mut bytes: Vec<u8> = vector.iter().map(|&v| v as u8).collect();
-            bytes.resize(self.vector() * WORD, 0);
-            return Vector::Bytes(bytes);
+            let bytes = query.bytes();
+            bytes.extend(vector.iter().map(|&v| v as u8));
+            bytes.resize(padded, 0);
+        } else {
+            let floats = query.floats();
+            floats.extend_from_slice(vector);
+            floats.resize(padded, 0.0);
         }
-        let mut floats = vector.to_vec();
-        // As many as `floats` gives for a row.
-        floats.resize(if self.bytes { self.vector() * WORD } else { self.vector() }, 0.0);
-        Vector::Floats(floats)
     }
 
-    /// The vector of a row as a query.
-    pub(super) fn own(self, row: &[u32]) -> Vector {
+    /// Makes `query` the vector of a row.
+    pub(super) fn set_own(self, row: &[u32], query: &mut Vector) {
         let words = &row[..self.vector()];
         if self.bytes {
-            Vector::Bytes(bytemuck::cast_slice(words).to_vec())
+            query.bytes().extend_from_slice(bytemuck::cast_slice(words));
         } else {
-            Vector::Floats(bytemuck::cast_slice(words).to_vec())
+            query.floats().extend_from_slice(bytemuck::cast_slice(words));
         }
     }
 
@@ -239,7 +269,8 @@ pub(super) struct Edge<'a> {
 
 /// Whether a value can be kept in a byte.
 pub(super) fn is_byte(value: f32) -> bool {
-    (0.0..=255.0).contains(&value) && value.fract() == 0.0
+    // The cast cuts off what does not fit.
+    f32::from(value as u8) == value
 }
 
 #[inline]

@@ -28,8 +28,10 @@ fn estimates_are_near_and_lean_to_no_side() {
             let mut rotated = vec![0.0; index.shape.rotated()];
             index.rotation.apply(query, &mut rotated);
             let mut table = SignTable::default();
-            table.set(&rotated);
-            let query = index.shape.query(query);
+            table.set(Isa::current(), &rotated);
+            let mut vector = Vector::default();
+            index.shape.set_query(query, &mut vector);
+            let query = vector;
             for node in 0..800 {
                 let row = graph.row(node);
                 let mut estimates = [0.0; BLOCK];
@@ -85,7 +87,8 @@ fn bytes_and_floats_give_the_same_distances() {
     let graph = index.graph();
     for shift in [0.0, 0.25] {
         let query: Vec<f32> = values[..dim].iter().map(|v| v + shift).collect();
-        let vector = index.shape.query(&query);
+        let mut vector = Vector::default();
+        index.shape.set_query(&query, &mut vector);
         assert_eq!(matches!(vector, Vector::Bytes(_)), shift == 0.0);
         for (id, row) in values.chunks_exact(dim).enumerate() {
             assert_eq!(graph.distance(&vector, id as u32), isa.l2(&query, row));

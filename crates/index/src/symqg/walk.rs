@@ -58,6 +58,7 @@ impl<'a> Graph<'a> {
 pub(super) type Keep<'a> = Option<&'a (dyn Fn(Id) -> bool + Sync)>;
 
 /// One walk, and memory that the next one takes over.
+#[derive(Default)]
 pub(super) struct Walk {
     pub(super) query: Vector,
     pub(super) table: SignTable,
@@ -68,21 +69,6 @@ pub(super) struct Walk {
     pool: Pool,
     opened: Opened,
     here: u32,
-}
-
-impl Default for Walk {
-    fn default() -> Self {
-        Self {
-            query: Vector::Bytes(Vec::new()),
-            table: SignTable::default(),
-            rotated: Vec::new(),
-            found: Vec::new(),
-            stats: Stats::default(),
-            pool: Pool::default(),
-            opened: Opened::default(),
-            here: 0,
-        }
-    }
 }
 
 impl Walk {

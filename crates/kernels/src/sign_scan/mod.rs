@@ -70,8 +70,21 @@ impl SignTable {
     ///
     /// # Panics
     /// When the query is not whole chunks of 16 dimensions.
-    pub fn set(&mut self, query: &[f32]) {
+    pub fn set(&mut self, isa: Isa, query: &[f32]) {
         assert!(query.len().is_multiple_of(CHUNK), "{} dimensions are not whole chunks", query.len());
+        self.lines.clear();
+        self.lines.resize(query.len() / CHUNK, Line([0; 64]));
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves AVX-512F; there is a line a chunk.
+            Isa::Avx512(_) => unsafe { x86::set_512(self, query) },
+            _ => self.fill(query, entries),
+        }
+    }
+
+    /// The definition, but for the sums of a part, each times a number.
+    #[inline(always)]
+    fn fill(&mut self, query: &[f32], entries: impl Fn([f32; PART], f32) -> [u8; 16]) {
         let (mut widest, mut low) = (0f32, 0f32);
         for part in query.as_chunks::<PART>().0 {
             let sum = part.iter().map(|value| value.abs()).sum::<f32>();
@@ -80,11 +93,9 @@ impl SignTable {
         }
         let per = if widest > 0.0 && widest.is_finite() { 127.5 / widest } else { 0.0 };
         (self.step, self.low) = (if per > 0.0 { 1.0 / per } else { 0.0 }, low);
-        self.lines.clear();
-        self.lines.resize(query.len() / CHUNK, Line([0; 64]));
         for (line, values) in self.lines.iter_mut().zip(query.as_chunks::<CHUNK>().0) {
             for (bytes, part) in line.0.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<PART>().0) {
-                *bytes = entries(part.map(|value| value * per));
+                *bytes = entries(*part, per);
             }
         }
     }
@@ -96,9 +107,10 @@ impl SignTable {
     }
 }
 
-/// The 16 sums of a part, less the least of them, rounded.
+/// The 16 sums of a part times `per`, less the least of them, rounded.
 #[inline]
-fn entries(part: [f32; PART]) -> [u8; 16] {
+fn entries(part: [f32; PART], per: f32) -> [u8; 16] {
+    let part = part.map(|value| value * per);
     let least: f32 = part.iter().map(|value| value.abs()).sum();
     let mut sums = [least + 0.5; 16];
     for (bit, value) in part.into_iter().enumerate() {

@@ -38,11 +38,12 @@ proptest! {
         let (add, scale) = numbers.split_at(BLOCK);
         let block = SignBlock { signs: &signs, add: add.try_into().unwrap(), scale: scale.try_into().unwrap() };
         let mut table = SignTable::default();
-        table.set(&query);
+        table.set(Isa::Scalar, &query);
         let mut want = [0.0; BLOCK];
         let mask = Isa::Scalar.estimate_block(&table, block, base, bound, &mut want);
         for isa in Isa::present() {
             let mut got = [0.0; BLOCK];
+            table.set(isa, &query);
             prop_assert_eq!(isa.estimate_block(&table, block, base, bound, &mut got), mask, "{}", isa.name());
             prop_assert_eq!(bits(&got), bits(&want), "{}", isa.name());
             let r = &residuals[..query.len()];
@@ -57,7 +58,7 @@ proptest! {
         // 3 and 0.5 in bf16.
         let (add, scale) = ([0x4040; BLOCK], [0x3f00; BLOCK]);
         let mut table = SignTable::default();
-        table.set(&query);
+        table.set(Isa::current(), &query);
         prop_assert_eq!(table.dims(), dims);
         let mut got = [0.0; BLOCK];
         let block = SignBlock { signs: &signs, add: &add, scale: &scale };
@@ -90,9 +91,9 @@ fn a_query_of_zeros_or_infinities_does_no_harm() {
     let block = SignBlock { signs: &signs, add: &[0x4040; BLOCK], scale: &[0x3f80; BLOCK] };
     let mut table = SignTable::default();
     let mut out = [0.0; BLOCK];
-    table.set(&[0.0; 16]);
+    table.set(Isa::current(), &[0.0; 16]);
     assert_eq!(Isa::current().estimate_block(&table, block, 1.0, 4.0, &mut out), u32::MAX);
     assert_eq!(out, [4.0; BLOCK]);
-    table.set(&[f32::MAX; 16]);
+    table.set(Isa::current(), &[f32::MAX; 16]);
     assert_eq!(Isa::current().estimate_block(&table, block, 1.0, f32::NAN, &mut out), 0);
 }

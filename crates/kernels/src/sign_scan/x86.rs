@@ -1,10 +1,46 @@
 //! Estimates in the registers of x86-64.
 
-use super::{BLOCK, SignBlock, SignTable};
+use super::{BLOCK, PART, SignBlock, SignTable};
 use std::arch::x86_64::*;
 
 /// Chunks whose bytes sum to at most 65535 in a 16-bit lane.
 const FITS: usize = 64;
+
+/// See `SignTable::set`.
+///
+/// # Safety
+/// Needs AVX-512F.
+#[target_feature(enable = "avx512f,avx2")]
+pub(super) unsafe fn set_512(table: &mut SignTable, query: &[f32]) {
+    // SAFETY: this function has what the sums need.
+    table.fill(query, |part, per| unsafe { entries_512(part, per) });
+}
+
+/// See `entries`.
+///
+/// # Safety
+/// Needs AVX-512F.
+#[inline(always)]
+unsafe fn entries_512(part: [f32; PART], per: f32) -> [u8; 16] {
+    /// The patterns without a bit, of each bit: there its value is taken off.
+    const WITHOUT: [__mmask16; PART] = [0x5555, 0x3333, 0x0f0f, 0x00ff];
+    // SAFETY: the caller's; 16 bytes are written.
+    unsafe {
+        let part = part.map(|value| value * per);
+        let least: f32 = part.iter().map(|value| value.abs()).sum();
+        let mut sums = _mm512_set1_ps(least + 0.5);
+        for (value, without) in part.into_iter().zip(WITHOUT) {
+            let value = _mm512_castps_si512(_mm512_set1_ps(value));
+            let signed = _mm512_mask_xor_epi32(value, without, value, _mm512_set1_epi32(i32::MIN));
+            sums = _mm512_add_ps(sums, _mm512_castsi512_ps(signed));
+        }
+        // Truncated; what is no number becomes the least integer, then 0.
+        let whole = _mm512_max_epi32(_mm512_cvttps_epi32(sums), _mm512_setzero_si512());
+        let mut bytes = [0; 16];
+        _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(whole));
+        bytes
+    }
+}
 
 /// See `Isa::estimate_block`.
 ///
@@ -24,17 +60,27 @@ pub(super) unsafe fn estimate_512(
         let ones = _mm512_set1_epi8(1);
         // Which of the four tables of a line a byte looks into: bits 4 and 5 of the index.
         let part = _mm512_set1_epi32(0x3020_1000);
-        let mut low = _mm512_setzero_si512();
+        let mut low = [_mm512_setzero_si512(); 2];
         let mut high = low;
-        for (c, line) in table.lines.iter().enumerate() {
+        let chunk = |c: usize, low: &mut __m512i, high: &mut __m512i| {
             let codes = _mm512_loadu_si512(block.signs.as_ptr().add(64 * c).cast());
-            let line = _mm512_load_si512(line.0.as_ptr().cast());
+            let line = _mm512_load_si512(table.lines.as_ptr().add(c).cast());
             // (codes & nibble) | part, in one instruction each.
             let a = _mm512_ternarylogic_epi32::<0xea>(codes, nibble, part);
             let b = _mm512_ternarylogic_epi32::<0xea>(_mm512_srli_epi16::<4>(codes), nibble, part);
-            low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(a, line), ones);
-            high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(b, line), ones);
+            *low = _mm512_dpbusd_epi32(*low, _mm512_permutexvar_epi8(a, line), ones);
+            *high = _mm512_dpbusd_epi32(*high, _mm512_permutexvar_epi8(b, line), ones);
+        };
+        // Two sums of each half: one alone would wait for itself.
+        let chunks = table.lines.len();
+        for c in (0..chunks / 2 * 2).step_by(2) {
+            chunk(c, &mut low[0], &mut high[0]);
+            chunk(c + 1, &mut low[1], &mut high[1]);
         }
+        if chunks % 2 == 1 {
+            chunk(chunks - 1, &mut low[0], &mut high[0]);
+        }
+        let [low, high] = [low, high].map(|[a, b]| _mm512_add_epi32(a, b));
         let (step, least) = (_mm512_set1_ps(table.step), _mm512_set1_ps(table.low));
         let (base, bound) = (_mm512_set1_ps(base), _mm512_set1_ps(bound));
         let mut mask = 0;

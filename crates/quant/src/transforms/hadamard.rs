@@ -1,25 +1,19 @@
 //! A random rotation in `O(dim log dim)`: signs, Hadamard transforms and quarter turns.
 //!
-//! Vectors are padded with zeros to a multiple of 64, `p` values. Let `h` be the largest power of two
-//! that is at most `p`. Four rounds: flip the signs that this round drew; transform the first `h` values
-//! (rounds 0 and 2) or the last `h` (1 and 3) by the orthonormal Hadamard matrix; where `h < p`, turn the
-//! halves against each other, `(a, b) -> (a + b, a - b) / sqrt(2)`. Every step is orthogonal, so lengths
-//! and inner products stay. Saved as `4 p` bits.
-//! Sources: Ailon and Chazelle, STOC 2006 (signs and Hadamard); Kac, 1956 (random plane turns).
+//! Vectors are padded with zeros to a multiple of 64, `p` values, and go through four rounds of
+//! [`kernels::hadamard`], so lengths and inner products stay. Saved as `4 p` bits.
 
 use super::{Frame, Transform, TransformConfig};
 use crate::spec::setting;
 use crate::training::check_rows;
 use crate::{Array, Arrays, ParseSpecError, RestoreError, TrainError, Training};
 use data::{Metric, Rows};
-use kernels::SplitMix64;
-use std::f32::consts::FRAC_1_SQRT_2;
+use kernels::hadamard::STEP;
+use kernels::{Isa, SplitMix64};
 use std::fmt;
 
 /// Rounds of signs and transforms.
 const ROUNDS: usize = 4;
-/// Padding goes to a multiple of this.
-const STEP: usize = 64;
 
 /// `HR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +26,8 @@ pub struct Hadamard {
     padded: usize,
     /// Of each round, a bit a value: set where the sign flips.
     flips: Vec<u8>,
+    /// The same, a sign bit a value.
+    words: Vec<u32>,
 }
 
 impl fmt::Display for HadamardConfig {
@@ -57,7 +53,7 @@ impl TransformConfig for HadamardConfig {
 
     fn restore(&self, dim: usize, arrays: &mut Arrays) -> Result<Hadamard, RestoreError> {
         let padded = dim.next_multiple_of(STEP);
-        Ok(Hadamard { dim, padded, flips: arrays.u8("flips", &[ROUNDS, padded / 8])? })
+        Ok(Hadamard::restored(dim, arrays.u8("flips", &[ROUNDS, padded / 8])?))
     }
 }
 
@@ -68,70 +64,14 @@ impl Hadamard {
         let mut random = SplitMix64::named(seed, 0x686164);
         let padded = dim.next_multiple_of(STEP);
         let flips = (0..ROUNDS * padded / 8).map(|_| random.bits() as u8).collect();
-        Self { dim, padded, flips }
+        Self::restored(dim, flips)
     }
 
-    fn flip(&self, round: usize, values: &mut [f32]) {
-        let flips = self.flips[round * self.padded / 8..].iter();
-        for (values, bits) in values.chunks_exact_mut(8).zip(flips) {
-            for (i, value) in values.iter_mut().enumerate() {
-                *value = f32::from_bits(value.to_bits() ^ (u32::from(bits >> i & 1) << 31));
-            }
-        }
+    fn restored(dim: usize, flips: Vec<u8>) -> Self {
+        let word = |(byte, i): (u8, usize)| u32::from(byte >> i & 1) << 31;
+        let words = flips.iter().flat_map(|&byte| (0..8).map(move |i| word((byte, i)))).collect();
+        Self { dim, padded: dim.next_multiple_of(STEP), flips, words }
     }
-
-    /// The values that a round transforms.
-    fn part(&self, round: usize) -> std::ops::Range<usize> {
-        let half = 1 << self.padded.ilog2();
-        if round.is_multiple_of(2) { 0..half } else { self.padded - half..self.padded }
-    }
-
-    fn rotate(&self, values: &mut [f32]) {
-        for round in 0..ROUNDS {
-            self.flip(round, values);
-            transform(&mut values[self.part(round)]);
-            if !self.padded.is_power_of_two() {
-                turn(values);
-            }
-        }
-    }
-
-    fn rotate_back(&self, values: &mut [f32]) {
-        for round in (0..ROUNDS).rev() {
-            if !self.padded.is_power_of_two() {
-                turn(values);
-            }
-            transform(&mut values[self.part(round)]);
-            self.flip(round, values);
-        }
-    }
-}
-
-/// `(a + b, a - b)`, both times `scale`, over two halves; its own inverse for `1 / sqrt(2)`.
-fn butterfly(a: &mut [f32], b: &mut [f32], scale: f32) {
-    for (a, b) in a.iter_mut().zip(b) {
-        (*a, *b) = ((*a + *b) * scale, (*a - *b) * scale);
-    }
-}
-
-/// The halves turned against each other.
-fn turn(values: &mut [f32]) {
-    let (a, b) = values.split_at_mut(values.len() / 2);
-    butterfly(a, b, FRAC_1_SQRT_2);
-}
-
-/// The orthonormal Hadamard transform of a power of two of values; its own inverse.
-fn transform(values: &mut [f32]) {
-    let mut width = 1;
-    while width < values.len() {
-        for pair in values.chunks_exact_mut(2 * width) {
-            let (a, b) = pair.split_at_mut(width);
-            butterfly(a, b, 1.0);
-        }
-        width *= 2;
-    }
-    let scale = 1.0 / (values.len() as f32).sqrt();
-    values.iter_mut().for_each(|value| *value *= scale);
 }
 
 impl Transform for Hadamard {
@@ -147,7 +87,7 @@ impl Transform for Hadamard {
         for (row, out) in rows.iter().zip(out.chunks_exact_mut(self.padded)) {
             out[..self.dim].copy_from_slice(row);
             out[self.dim..].fill(0.0);
-            self.rotate(out);
+            Isa::current().rotate(&self.words, out);
         }
     }
 
@@ -160,7 +100,7 @@ impl Transform for Hadamard {
         let mut values = vec![0.0; self.padded];
         for (row, out) in rows.iter().zip(out.chunks_exact_mut(self.dim)) {
             values.copy_from_slice(row);
-            self.rotate_back(&mut values);
+            Isa::current().rotate_back(&self.words, &mut values);
             out.copy_from_slice(&values[..self.dim]);
         }
     }
@@ -173,14 +113,6 @@ impl Transform for Hadamard {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_transform_by_hand() {
-        // Of (1, 2, 3, 4): (1+2+3+4, 1-2+3-4, 1+2-3-4, 1-2-3+4) / 2.
-        let mut values = [1.0, 2.0, 3.0, 4.0];
-        transform(&mut values);
-        assert_eq!(values, [5.0, -1.0, -2.0, 0.0]);
-    }
 
     #[test]
     fn lengths_stay_and_rows_come_back() {
